@@ -1,0 +1,35 @@
+//! What reaches a worker beside its jobs, outside its slots.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::{JobId, Lane, Settings, SubscriberName};
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(tag = "control", rename_all = "kebab-case")]
+pub enum Control {
+    Cancel {
+        job: JobId,
+    },
+    /// Starts nothing more of this lane until resumed; what runs goes on.
+    Pause {
+        lane: Lane,
+    },
+    Resume {
+        lane: Lane,
+    },
+    Settings(Settings),
+    /// The keys of all children that may fetch from this site; what is not listed may not.
+    Children {
+        version: u64,
+        children: Vec<ChildKey>,
+    },
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ChildKey {
+    pub subscriber: SubscriberName,
+    /// Ed25519 public key, 64 hexadecimal digits.
+    pub public_key: String,
+}

@@ -1,0 +1,157 @@
+//! A job on its way to a worker. It names sources, never secrets.
+
+use std::collections::BTreeMap;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::definitions::{DistributionType, FileSource, Mode, Priority};
+use crate::{
+    ChannelName, Digest, DistributionName, DistributorName, JobId, Lane, RequestId, Settings, StoreId, SubscriberName,
+};
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum JobKind {
+    Build,
+    Send,
+    Extract,
+}
+
+impl JobKind {
+    pub fn as_str(self) -> &'static str {
+        match self {
+            JobKind::Build => "build",
+            JobKind::Send => "send",
+            JobKind::Extract => "extract",
+        }
+    }
+}
+
+/// A lane's running number. `epoch` grows when a database is restored from a backup and at every start of the in-process
+/// queue; a site refuses a message whose `seq` is not above the highest it has seen in that lane.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Seq {
+    pub epoch: u64,
+    pub n: u64,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct JobMessage {
+    pub schema: u32,
+    pub job: JobId,
+    /// From 1.
+    pub attempt: u32,
+    pub lane: Lane,
+    pub seq: Seq,
+    pub request: RequestId,
+    pub task: Task,
+    /// The job that follows on success, in the same trip: an extract right after its send.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub then: Option<Follow>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub settings: Option<Settings>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub traceparent: Option<String>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Follow {
+    pub job: JobId,
+    pub attempt: u32,
+    pub task: ExtractTask,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(tag = "kind", rename_all = "kebab-case")]
+pub enum Task {
+    Build(BuildTask),
+    Send(SendTask),
+    Extract(ExtractTask),
+}
+
+impl Task {
+    pub fn kind(&self) -> JobKind {
+        match self {
+            Task::Build(_) => JobKind::Build,
+            Task::Send(_) => JobKind::Send,
+            Task::Extract(_) => JobKind::Extract,
+        }
+    }
+}
+
+/// An immutable build of a distribution, found under its header's digest.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct RevisionRef {
+    pub number: u64,
+    pub header: Digest,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct BuildTask {
+    pub distributor: DistributorName,
+    pub distribution: DistributionName,
+    pub store: StoreId,
+    #[serde(rename = "type")]
+    pub of_type: DistributionType,
+    /// The number that the new revision gets if the content changed.
+    pub number: u64,
+    pub sources: Vec<FileSource>,
+    /// The newest good revision: what is unchanged is taken from it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub previous: Option<RevisionRef>,
+    /// Read everything again, and record a revision only if content changed all the same.
+    #[serde(default)]
+    pub read_all: bool,
+    /// Seconds without a sign of life after which another builder takes the job over.
+    pub lease_s: u32,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct SendTask {
+    pub subscriber: SubscriberName,
+    pub channel: ChannelName,
+    pub distribution: DistributionName,
+    pub store: StoreId,
+    pub revision: RevisionRef,
+    pub priority: Priority,
+    /// In the order in which they are tried.
+    pub sources: Vec<ContentSource>,
+}
+
+/// Where content may come from; all are read by the same keys.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+#[serde(tag = "from", rename_all = "kebab-case", deny_unknown_fields)]
+pub enum ContentSource {
+    /// Another subscriber's server.
+    Relay { subscriber: SubscriberName, url: String },
+    /// The bucket that builders write to, as configured at the reader.
+    Origin {},
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ExtractTask {
+    pub subscriber: SubscriberName,
+    pub distribution: DistributionName,
+    pub store: StoreId,
+    pub revision: RevisionRef,
+    pub mode: Mode,
+    /// With variables in it: only the site can fill them in.
+    pub target: String,
+    /// A foreign, non-empty target may be taken over.
+    #[serde(default)]
+    pub adopt: bool,
+    /// Goes to this revision even if a newer one is installed.
+    #[serde(default)]
+    pub pin: bool,
+    /// Other targets of this site, by distribution: equal or nested ones are refused before anything is written.
+    #[serde(default)]
+    pub other_targets: BTreeMap<DistributionName, String>,
+}

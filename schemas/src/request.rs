@@ -1,0 +1,202 @@
+//! What a person, a schedule or a program asks for, on the exchange `tidegate.requests`.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    ChannelName, ConsoleName, DistributionName, DistributorName, Fault, JobId, RequestId, SCHEMA, SubscriberName,
+};
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Request {
+    pub schema: u32,
+    /// Chosen by the sender. The same id with the same body is a no-op, with another body a `conflict`.
+    pub id: RequestId,
+    pub kind: RequestKind,
+    #[serde(default)]
+    pub selector: Selector,
+    #[serde(default)]
+    pub options: RequestOptions,
+    /// Who asks; shown in results.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub console: Option<ConsoleName>,
+    /// W3C trace context of the asker.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub traceparent: Option<String>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum RequestKind {
+    /// Makes a revision of each selected distribution, if its content changed.
+    Build,
+    /// Sends the newest revision of all distributions of the selected channels to whoever lacks it.
+    Send,
+    /// Extracts what the selected subscribers hold.
+    Extract,
+    /// Builds what is stale, sends and extracts, for the selected subscribers.
+    Sync,
+    /// Activates applied changes of the selected distributors and rebuilds what they touch.
+    Refresh,
+    /// Ends the selected jobs, or all open jobs of the selected requests.
+    Cancel,
+    /// Makes a new job for each selected failed or cancelled job.
+    Retry,
+    /// Goes back to an earlier revision that is kept at the site.
+    Rollback,
+}
+
+impl RequestKind {
+    pub fn as_str(self) -> &'static str {
+        match self {
+            RequestKind::Build => "build",
+            RequestKind::Send => "send",
+            RequestKind::Extract => "extract",
+            RequestKind::Sync => "sync",
+            RequestKind::Refresh => "refresh",
+            RequestKind::Cancel => "cancel",
+            RequestKind::Retry => "retry",
+            RequestKind::Rollback => "rollback",
+        }
+    }
+}
+
+/// What a request is about. Lists are joined by "and" between fields, by "or" within one; an empty list selects nothing
+/// where the kind needs it, and everything where it only narrows.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Selector {
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub distributors: Vec<DistributorName>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub distributions: Vec<DistributionName>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub components: Vec<String>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub channels: Vec<ChannelName>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub subscribers: Vec<SubscriberName>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub jobs: Vec<JobId>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub requests: Vec<RequestId>,
+}
+
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct RequestOptions {
+    /// Plan a job even where what is recorded and what is wanted agree; a build reads everything again.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub force: bool,
+    /// For `rollback`: the revision to go back to. Else the newest good one is meant.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub revision: Option<u64>,
+    /// Shown in results.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 500))]
+    pub reason: Option<String>,
+}
+
+/// The answer to a request that named a `reply_to` queue, with its `correlation_id`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(tag = "answer", rename_all = "kebab-case")]
+pub enum Reply {
+    Accepted {
+        request: RequestId,
+        /// False if the same request was stored before.
+        new: bool,
+    },
+    Refused {
+        /// Absent if not even the id could be read.
+        request: Option<RequestId>,
+        fault: Fault,
+    },
+}
+
+impl Request {
+    /// A request of this version with nothing selected.
+    pub fn new(id: RequestId, kind: RequestKind) -> Request {
+        Request {
+            schema: SCHEMA,
+            id,
+            kind,
+            selector: Selector::default(),
+            options: RequestOptions::default(),
+            console: None,
+            traceparent: None,
+        }
+    }
+
+    /// Decodes and checks; the fault is permanent and says what to change.
+    pub fn decode(body: &[u8]) -> Result<Request, Fault> {
+        if body.len() > crate::MESSAGE_BYTES_MAX {
+            return Err(Fault::permanent(
+                "request-too-large",
+                format!("a request of {} bytes; at most {} are read", body.len(), crate::MESSAGE_BYTES_MAX),
+            ));
+        }
+        let request: Request =
+            serde_json::from_slice(body).map_err(|e| Fault::permanent("request-malformed", e.to_string()))?;
+        request.check()?;
+        Ok(request)
+    }
+
+    fn check(&self) -> Result<(), Fault> {
+        if self.schema != SCHEMA {
+            return Err(Fault::permanent(
+                "schema-unknown",
+                format!("schema {} is not known here; this version reads {SCHEMA}", self.schema),
+            ));
+        }
+        if self.options.reason.as_ref().is_some_and(|reason| reason.chars().count() > 500) {
+            return Err(Fault::permanent("request-malformed", "options.reason has more than 500 characters"));
+        }
+        let s = &self.selector;
+        let (lacks, field) = match self.kind {
+            RequestKind::Build => {
+                (s.distributions.is_empty() && s.components.is_empty(), "distributions or components")
+            }
+            RequestKind::Send => (s.channels.is_empty(), "channels"),
+            RequestKind::Extract | RequestKind::Sync => (s.subscribers.is_empty(), "subscribers"),
+            RequestKind::Refresh => (s.distributors.is_empty(), "distributors"),
+            RequestKind::Cancel => (s.jobs.is_empty() && s.requests.is_empty(), "jobs or requests"),
+            RequestKind::Retry => (s.jobs.is_empty(), "jobs"),
+            RequestKind::Rollback => (s.subscribers.is_empty() || s.distributions.is_empty(), "subscribers and distributions"),
+        };
+        if lacks {
+            let kind = self.kind.as_str();
+            return Err(Fault::permanent("selector-empty", format!("a {kind} request needs selector.{field}")));
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn body(extra: &str) -> String {
+        format!(r#"{{"schema":1,"id":"01930000-0000-7000-8000-000000000001",{extra}}}"#)
+    }
+
+    #[test]
+    fn a_request_of_the_wrong_form_is_refused_with_a_stable_code() {
+        let cases = [
+            ("not json".to_owned(), "request-malformed"),
+            (body(r#""kind":"build""#), "selector-empty"),
+            (body(r#""kind":"burn""#), "request-malformed"),
+            (body(r#""kind":"build","selector":{"distributions":["a"]},"x":1"#), "request-malformed"),
+            (body(r#""kind":"build","selector":{"distributions":["../a"]}"#), "request-malformed"),
+            (
+                body(r#""kind":"build","selector":{"distributions":["a"]}"#).replace("\"schema\":1", "\"schema\":2"),
+                "schema-unknown",
+            ),
+            (format!("{}{}", body(r#""kind":"build""#), " ".repeat(crate::MESSAGE_BYTES_MAX)), "request-too-large"),
+        ];
+        for (text, code) in cases {
+            assert_eq!(Request::decode(text.as_bytes()).unwrap_err().code, code, "{text:.80}");
+        }
+        assert!(Request::decode(body(r#""kind":"build","selector":{"distributions":["a"]}"#).as_bytes()).is_ok());
+    }
+}

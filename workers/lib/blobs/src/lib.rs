@@ -1,0 +1,115 @@
+//! Immutable objects by key: one trait, its implementations (disk, S3, a relay's server), and wrappers around them.
+//! It knows nothing of what an object holds.
+
+use std::fmt;
+use std::ops::Range;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use schemas::{Digest, StoreId};
+
+/// What can be read by key: the origin, a relay, a replicated bucket or prepared media.
+#[async_trait]
+pub trait ReadBlobs: Send + Sync + 'static {
+    /// `origin`, or the name of the subscriber that serves: what results call it.
+    fn name(&self) -> &str;
+
+    /// Length in bytes, `None` if absent.
+    async fn size(&self, key: &Key) -> Result<Option<u64>, BlobError>;
+
+    /// The whole object; an object above `bytes_max` is refused without reading it to its end.
+    async fn get(&self, key: &Key, bytes_max: u64) -> Result<Bytes, BlobError>;
+
+    /// Parts of one object, in the order asked for, each exactly as long as asked for. Ranges are not empty.
+    async fn get_ranges(&self, key: &Key, ranges: &[Range<u64>]) -> Result<Vec<Bytes>, BlobError>;
+}
+
+/// What builders write to.
+#[async_trait]
+pub trait Blobs: ReadBlobs {
+    /// Durable when it returns; an object is visible whole or not at all. Putting what is there already is no error.
+    async fn put(&self, key: &Key, body: Bytes) -> Result<(), BlobError>;
+
+    /// No error if it is absent.
+    async fn delete(&self, key: &Key) -> Result<(), BlobError>;
+
+    /// All objects of a distribution, sorted by key.
+    async fn list(&self, store: StoreId) -> Result<Vec<(Key, u64)>, BlobError>;
+}
+
+/// The name of an object: its distribution's folder, what it is, and its digest.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Key {
+    pub store: StoreId,
+    pub kind: ObjectKind,
+    pub digest: Digest,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum ObjectKind {
+    Header,
+    Index,
+    Pack,
+}
+
+impl ObjectKind {
+    pub fn folder(self) -> &'static str {
+        match self {
+            ObjectKind::Header => "headers",
+            ObjectKind::Index => "indexes",
+            ObjectKind::Pack => "packs",
+        }
+    }
+}
+
+impl Key {
+    pub fn header(store: StoreId, digest: Digest) -> Key {
+        Key { store, kind: ObjectKind::Header, digest }
+    }
+
+    pub fn index(store: StoreId, digest: Digest) -> Key {
+        Key { store, kind: ObjectKind::Index, digest }
+    }
+
+    pub fn pack(store: StoreId, digest: Digest) -> Key {
+        Key { store, kind: ObjectKind::Pack, digest }
+    }
+
+    /// Reads what `Display` writes; anything else is `None`, so that a key from outside never becomes a path.
+    pub fn parse(text: &str) -> Option<Key> {
+        let mut parts = text.split('/');
+        let store: StoreId = parts.next()?.parse().ok()?;
+        let folder = parts.next()?;
+        let kind = [ObjectKind::Header, ObjectKind::Index, ObjectKind::Pack].into_iter().find(|k| k.folder() == folder)?;
+        let digest: Digest = parts.next()?.parse().ok()?;
+        let key = Key { store, kind, digest };
+        (parts.next().is_none() && key.to_string() == text).then_some(key)
+    }
+}
+
+impl fmt::Display for Key {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}/{}", self.store, self.kind.folder(), self.digest)
+    }
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum BlobError {
+    #[error("{key} is not at {source_name}")]
+    Absent { key: Key, source_name: String },
+    #[error("{key} at {source_name} is {bytes} bytes; {bytes_max} expected at most")]
+    TooLarge { key: Key, source_name: String, bytes: u64, bytes_max: u64 },
+    #[error("{source_name} refused {key}: {reason}")]
+    Refused { key: Key, source_name: String, reason: String },
+    #[error("{source_name} failed on {key}: {reason}")]
+    Transient { key: Key, source_name: String, reason: String },
+    #[error("{source_name} cannot hold {key}: {reason}")]
+    Permanent { key: Key, source_name: String, reason: String },
+}
+
+impl BlobError {
+    /// Worth another try at the same source.
+    pub fn is_transient(&self) -> bool {
+        matches!(self, BlobError::Transient { .. })
+    }
+}

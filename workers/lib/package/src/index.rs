@@ -1,0 +1,71 @@
+//! The index of a revision: what its tree holds, and where the bytes are. In memory it is flat tables with positions
+//! instead of pointers, so that a million files load fast and cost little.
+
+use std::ops::Range;
+
+use schemas::{Digest, PackRef};
+
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Index {
+    /// Sorted by the bytes of their paths; a directory stands before what is in it. The first is the root, path "".
+    pub entries: Vec<Entry>,
+    /// Chunk positions of all files, one after the other; a file names a range of it.
+    pub chunk_refs: Vec<u32>,
+    /// Each distinct chunk once.
+    pub chunks: Vec<Chunk>,
+    pub frames: Vec<Frame>,
+    pub packs: Vec<PackRef>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Entry {
+    /// Relative, UTF-8, parts joined by `/`, none of them empty, `.` or `..`.
+    pub path: String,
+    pub kind: EntryKind,
+    /// Permission bits (07777).
+    pub mode: u32,
+    /// Nanoseconds since 1970.
+    pub mtime_ns: i64,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum EntryKind {
+    Directory,
+    File {
+        bytes: u64,
+        /// Positions in `chunk_refs`.
+        refs: Range<u32>,
+    },
+    /// A symbolic link and what it says.
+    Link { target: String },
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Chunk {
+    /// Of its content.
+    pub digest: Digest,
+    pub bytes: u32,
+    /// Position in `frames`, and where it begins in that frame's content.
+    pub frame: u32,
+    pub offset: u32,
+}
+
+/// Chunks compressed together: the unit of fetching.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Frame {
+    /// Of its stored (compressed) bytes.
+    pub digest: Digest,
+    /// Position in `packs`, and where its stored bytes begin in that pack.
+    pub pack: u32,
+    pub offset: u64,
+    pub stored_bytes: u32,
+    /// Uncompressed.
+    pub raw_bytes: u32,
+}
+
+impl Index {
+    /// The chunks of a file, in order.
+    pub fn chunks_of(&self, refs: &Range<u32>) -> impl ExactSizeIterator<Item = &Chunk> {
+        self.chunk_refs[refs.start as usize..refs.end as usize].iter().map(|&i| &self.chunks[i as usize])
+    }
+}
