@@ -1,1 +1,17 @@
-//! migrations
+//! The tables and the documented SQL views, as migrations that run up and down on PostgreSQL and on SQLite.
+//! Tables begin with `tide_` and are private; the views are the face that people query (docs/results.md).
+
+use sea_orm_migration::prelude::*;
+
+mod m0001_tables;
+mod m0002_views;
+mod sql;
+
+pub struct Migrator;
+
+#[async_trait::async_trait]
+impl MigratorTrait for Migrator {
+    fn migrations() -> Vec<Box<dyn MigrationTrait>> {
+        vec![Box::new(m0001_tables::Migration), Box::new(m0002_views::Migration)]
+    }
+}

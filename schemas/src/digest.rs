@@ -8,7 +8,8 @@ use serde::{Deserialize, Serialize};
 /// 32 bytes of BLAKE3, written as 64 lower-case hexadecimal digits.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(try_from = "String", into = "String")]
-pub struct Digest(#[schemars(with = "String", regex(pattern = r"^[0-9a-f]{64}$"))] pub [u8; 32]);
+#[schemars(extend("pattern" = r"^[0-9a-f]{64}$"))]
+pub struct Digest(pub [u8; 32]);
 
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("`{0}` is not a digest: 64 lower-case hexadecimal digits")]

@@ -9,7 +9,8 @@ use serde::{Deserialize, Serialize};
 /// A positive length of time. `d` is kept apart from hours only by whoever needs civil days (schedules).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(try_from = "String", into = "String")]
-pub struct Span(#[schemars(with = "String", regex(pattern = r"^([0-9]+[smhd])+$"))] Duration);
+#[schemars(extend("pattern" = r"^([0-9]+[smhd])+$"))]
+pub struct Span(Duration);
 
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("`{0}` is not a length of time: numbers with s, m, h or d, such as `90s`, `5m`, `1h30m`, `2d`, above zero")]

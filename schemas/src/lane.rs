@@ -11,6 +11,7 @@ use crate::{ChannelName, DistributionName, SubscriberName};
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(try_from = "String", into = "String")]
 #[schemars(with = "String")]
+#[schemars(extend("pattern" = r"^(build|site/[a-z0-9][a-z0-9-]{0,62})/[a-z0-9][a-z0-9-]{0,62}$"))]
 pub enum Lane {
     Build(DistributionName),
     Site(SiteLane),

@@ -1,6 +1,7 @@
 //! Everything that crosses a process: definitions, requests, jobs, reports, control, manifest headers.
 //! It knows no broker, no database and no file: only shapes, and what makes a shape valid.
 
+mod asyncapi;
 pub mod beat;
 pub mod control;
 pub mod definitions;
@@ -12,6 +13,7 @@ pub mod ids;
 pub mod job;
 pub mod lane;
 pub mod name;
+mod published;
 pub mod queue_name;
 pub mod report;
 pub mod request;
@@ -34,6 +36,7 @@ pub use name::{
     ChannelName, ConsoleName, DistributionName, DistributorName, GroupName, HierarchyName, InvalidName, Kind,
     SubscriberName, SyncName,
 };
+pub use published::published;
 pub use queue_name::QueueName;
 pub use report::{
     BuildResult, Event, ExtractOutcome, ExtractResult, JobResult, NewRevision, PackUse, Report, Reports, SendResult,

@@ -92,7 +92,8 @@ macro_rules! name {
         $(#[$doc])*
         #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
         #[serde(try_from = "String", into = "String")]
-        pub struct $type(#[schemars(regex(pattern = r"^[a-z0-9][a-z0-9-]{0,62}$"))] String);
+        #[schemars(extend("pattern" = r"^[a-z0-9][a-z0-9-]{0,62}$"))]
+        pub struct $type(String);
 
         impl $type {
             pub fn as_str(&self) -> &str {

@@ -1,1 +1,26 @@
-//! subscriber
+//! The role of a site: it takes its jobs from the queues of its channels, brings content into its store, serves its
+//! children from there, extracts, and reports. It knows no database but its own journal, and no other role.
+
+pub mod config;
+mod control;
+mod desk;
+mod extract;
+mod fetch;
+mod halt;
+mod intake;
+pub mod journal;
+mod lane;
+mod lanes;
+mod orders;
+mod presence;
+mod run;
+mod send;
+pub mod serve;
+mod site;
+mod slots;
+mod sources;
+pub mod store;
+mod target;
+
+pub use config::{Config, Retries};
+pub use run::{SiteError, run};

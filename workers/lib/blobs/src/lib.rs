@@ -1,12 +1,35 @@
 //! Immutable objects by key: one trait, its implementations (disk, S3, a relay's server), and wrappers around them.
 //! It knows nothing of what an object holds.
 
+pub mod atomic;
+mod body;
+pub mod disk;
+mod hex;
+pub mod relay;
+pub mod replay;
+pub mod retrying;
+#[cfg(feature = "s3")]
+pub mod s3;
+mod shared;
+pub mod signed;
+pub mod site_key;
+pub mod span;
+pub mod wire;
+
 use std::fmt;
 use std::ops::Range;
 
 use async_trait::async_trait;
 use bytes::Bytes;
 use schemas::{Digest, StoreId};
+
+pub use body::TransferLimits;
+pub use disk::DiskBlobs;
+pub use relay::{RelayBlobs, RelayConfig, RelayError};
+pub use retrying::{RetryPolicy, Retrying};
+#[cfg(feature = "s3")]
+pub use s3::{BucketError, Checksums, S3Blobs, S3Config, S3Credentials};
+pub use site_key::{PublicKey, SiteKey, SiteKeyError};
 
 /// What can be read by key: the origin, a relay, a replicated bucket or prepared media.
 #[async_trait]
@@ -80,7 +103,8 @@ impl Key {
         let mut parts = text.split('/');
         let store: StoreId = parts.next()?.parse().ok()?;
         let folder = parts.next()?;
-        let kind = [ObjectKind::Header, ObjectKind::Index, ObjectKind::Pack].into_iter().find(|k| k.folder() == folder)?;
+        let kind =
+            [ObjectKind::Header, ObjectKind::Index, ObjectKind::Pack].into_iter().find(|k| k.folder() == folder)?;
         let digest: Digest = parts.next()?.parse().ok()?;
         let key = Key { store, kind, digest };
         (parts.next().is_none() && key.to_string() == text).then_some(key)
@@ -103,7 +127,10 @@ pub enum BlobError {
     Refused { key: Key, source_name: String, reason: String },
     #[error("{source_name} failed on {key}: {reason}")]
     Transient { key: Key, source_name: String, reason: String },
-    #[error("{source_name} cannot hold {key}: {reason}")]
+    /// What is there has another length than it must have: nothing of it was passed on.
+    #[error("{key} at {source_name} is damaged: {reason}")]
+    Damaged { key: Key, source_name: String, reason: String },
+    #[error("{source_name} cannot serve or hold {key}: {reason}")]
     Permanent { key: Key, source_name: String, reason: String },
 }
 

@@ -1,1 +1,13 @@
-//! domain
+//! The rules without I/O: definitions, variables, targets, routes, schedules, job states, lanes, retries.
+//! It knows no clock, no randomness and no runtime: time and chance are arguments.
+
+pub mod definitions;
+pub mod effective;
+pub mod routing;
+pub mod schedule;
+pub mod site;
+pub mod target_path;
+pub mod targets;
+pub mod variables;
+pub mod retry;
+pub mod state;

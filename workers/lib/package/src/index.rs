@@ -11,9 +11,11 @@ pub struct Index {
     pub entries: Vec<Entry>,
     /// Chunk positions of all files, one after the other; a file names a range of it.
     pub chunk_refs: Vec<u32>,
-    /// Each distinct chunk once.
+    /// Each distinct chunk once, in order of (frame, offset).
     pub chunks: Vec<Chunk>,
+    /// In order of (pack, offset). Every one holds a chunk that a file names.
     pub frames: Vec<Frame>,
+    /// Every one holds a frame.
     pub packs: Vec<PackRef>,
 }
 
@@ -37,7 +39,9 @@ pub enum EntryKind {
         refs: Range<u32>,
     },
     /// A symbolic link and what it says.
-    Link { target: String },
+    Link {
+        target: String,
+    },
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -63,9 +67,48 @@ pub struct Frame {
     pub raw_bytes: u32,
 }
 
+/// Figures of a whole revision, as its header repeats them.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Totals {
+    pub files: u64,
+    pub directories: u64,
+    pub links: u64,
+    /// Content, uncompressed.
+    pub bytes: u64,
+    /// All frames, compressed.
+    pub stored_bytes: u64,
+}
+
 impl Index {
     /// The chunks of a file, in order.
     pub fn chunks_of(&self, refs: &Range<u32>) -> impl ExactSizeIterator<Item = &Chunk> {
         self.chunk_refs[refs.start as usize..refs.end as usize].iter().map(|&i| &self.chunks[i as usize])
+    }
+
+    /// The position of the entry with this path.
+    pub fn find(&self, path: &str) -> Option<usize> {
+        self.entries.binary_search_by(|entry| entry.path.as_str().cmp(path)).ok()
+    }
+
+    /// The positions in `chunks` that lie in a frame: they stand together, in order of their offsets.
+    pub fn chunks_in(&self, frame: u32) -> Range<usize> {
+        let start = self.chunks.partition_point(|chunk| chunk.frame < frame);
+        start..start + self.chunks[start..].partition_point(|chunk| chunk.frame == frame)
+    }
+
+    pub fn totals(&self) -> Totals {
+        let mut totals =
+            Totals { stored_bytes: self.frames.iter().map(|f| u64::from(f.stored_bytes)).sum(), ..Totals::default() };
+        for entry in &self.entries {
+            match &entry.kind {
+                EntryKind::Directory => totals.directories += 1,
+                EntryKind::Link { .. } => totals.links += 1,
+                EntryKind::File { bytes, .. } => {
+                    totals.files += 1;
+                    totals.bytes = totals.bytes.saturating_add(*bytes);
+                }
+            }
+        }
+        totals
     }
 }

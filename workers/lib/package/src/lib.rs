@@ -1,6 +1,28 @@
 //! The package format and trees of files: chunks, frames, packs, manifest, building and staging. It knows no network,
 //! no database, no clock and no tokio.
 
+pub mod build;
+pub mod chunker;
+pub mod diff;
+pub mod error;
+pub mod frame;
+mod globs;
+pub mod header;
+pub mod hints;
 pub mod index;
+pub mod index_codec;
+pub mod limits;
+pub mod paths;
+pub mod source_error;
+pub mod tree;
+pub mod walk;
+pub mod watch;
+mod wire;
 
-pub use index::{Chunk, Entry, EntryKind, Frame, Index};
+pub use build::{Built, Pack, PackSink, SinkClosed};
+pub use error::FormatError;
+pub use frame::{decode_frame, verify_frame};
+pub use index::{Chunk, Entry, EntryKind, Frame, Index, Totals};
+pub use index_codec::EncodedIndex;
+pub use source_error::BuildError;
+pub use watch::Watch;

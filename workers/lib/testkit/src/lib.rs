@@ -1,1 +1,4 @@
 //! testkit
+
+pub mod blobs_suite;
+pub mod s3;

@@ -1,0 +1,37 @@
+//! Runs a script written once for both databases. What they spell differently stands in braces.
+
+use sea_orm_migration::prelude::*;
+use sea_orm_migration::sea_orm::DatabaseBackend;
+
+/// Statements of a script, separated by `;` at a line's end.
+pub async fn run(manager: &SchemaManager<'_>, script: &str) -> Result<(), DbErr> {
+    let spelled = spell(script, manager.get_database_backend());
+    for statement in spelled.split(";\n").map(str::trim).filter(|s| !s.is_empty()) {
+        manager.get_connection().execute_unprepared(statement).await?;
+    }
+    Ok(())
+}
+
+/// `{serial}`: a primary key that counts by itself. `{time:x}`: milliseconds since 1970 as the database's own time (text in
+/// ISO 8601 on SQLite, `timestamptz` on PostgreSQL). `{now_ms}`: now, in milliseconds since 1970, by the database's clock.
+fn spell(script: &str, backend: DatabaseBackend) -> String {
+    let postgres = backend == DatabaseBackend::Postgres;
+    let serial = if postgres { "BIGSERIAL PRIMARY KEY" } else { "INTEGER PRIMARY KEY AUTOINCREMENT" };
+    let now_ms = if postgres {
+        "CAST(extract(epoch FROM clock_timestamp()) * 1000 AS BIGINT)"
+    } else {
+        "CAST((julianday('now') - 2440587.5) * 86400000 AS INTEGER)"
+    };
+    let mut out = script.replace("{serial}", serial).replace("{now_ms}", now_ms);
+    while let Some(start) = out.find("{time:") {
+        let end = start + out[start..].find('}').expect("a closing brace in a migration's {time:…}");
+        let column = out[start + 6..end].to_owned();
+        let spelled = if postgres {
+            format!("to_timestamp({column} / 1000.0)")
+        } else {
+            format!("strftime('%Y-%m-%dT%H:%M:%fZ', {column} / 1000.0, 'unixepoch')")
+        };
+        out.replace_range(start..=end, &spelled);
+    }
+    out
+}

@@ -1,0 +1,210 @@
+//! One build task, from its sources to its header in storage: packs first, the index next, the header last.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use blobs::{Blobs, Key};
+use bytes::Bytes;
+use package::build::{Input, build};
+use package::hints::Hints;
+use package::walk::{Tree, walk};
+use package::{Built, Index, Watch, header};
+use schemas::{BuildResult, BuildTask, Digest, Fault, NewRevision, PackUse};
+use tokio::task::spawn_blocking;
+use worker::{Context, ProgressHandle};
+
+use crate::upload::{Line, Uploaded};
+use crate::{fault, hints_file, previous, upload};
+
+/// How often counters move from the build to its progress.
+const PROGRESS_EVERY: Duration = Duration::from_millis(250);
+
+pub struct Builder {
+    blobs: Arc<dyn Blobs>,
+    /// Hints, in a folder for each distribution.
+    work_dir: PathBuf,
+    machine: String,
+    /// That one build reads and compresses with.
+    threads: usize,
+}
+
+/// How a build ends other than with a result.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Ended {
+    #[error(transparent)]
+    Fault(#[from] Fault),
+    #[error("cancelled")]
+    Cancelled,
+    #[error("given back: the builder stops")]
+    Yielded,
+}
+
+impl Builder {
+    pub fn new(blobs: Arc<dyn Blobs>, work_dir: PathBuf, threads: usize) -> Builder {
+        Builder { blobs, work_dir, machine: hints_file::machine_name(), threads: threads.max(1) }
+    }
+
+    pub async fn build(&self, task: &BuildTask, context: &Context) -> Result<BuildResult, Ended> {
+        let run = Run::new(self, task, &context.progress);
+        let work = run.run();
+        tokio::pin!(work);
+        let ended = tokio::select! {
+            result = &mut work => return result.map_err(Ended::Fault),
+            () = context.cancel.cancelled() => Ended::Cancelled,
+            () = context.drain.cancelled() => Ended::Yielded,
+        };
+        run.watch.cancel();
+        // It may have been too late: then the result counts.
+        work.await.map_err(|_| ended)
+    }
+}
+
+struct Run<'a> {
+    builder: &'a Builder,
+    task: &'a BuildTask,
+    progress: &'a ProgressHandle,
+    watch: Arc<Watch>,
+    began_ns: i64,
+}
+
+/// A build that is dropped half-way must not read on in its threads.
+impl Drop for Run<'_> {
+    fn drop(&mut self) {
+        self.watch.cancel();
+    }
+}
+
+impl<'a> Run<'a> {
+    fn new(builder: &'a Builder, task: &'a BuildTask, progress: &'a ProgressHandle) -> Run<'a> {
+        let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        Run { builder, task, progress, watch: Arc::default(), began_ns: since.as_nanos() as i64 }
+    }
+
+    async fn run(&self) -> Result<BuildResult, Fault> {
+        self.progress.step("read");
+        let (tree, hints, previous) =
+            tokio::try_join!(self.list(), self.hints(), previous::load(&*self.builder.blobs, self.task))?;
+        let previous = previous.map(Arc::new);
+        let (built, mut uploaded) = self.read_and_upload(tree, hints, previous.clone()).await?;
+        let built = Arc::new(built);
+        let unchanged = previous.is_some_and(|previous| built.is_same_as(&previous));
+        let revision = if unchanged { None } else { Some(self.publish(&built, &mut uploaded).await?) };
+        self.remember(built.clone()).await?;
+        let totals = built.index.totals();
+        Ok(BuildResult {
+            revision,
+            files: totals.files,
+            bytes: totals.bytes,
+            files_read: built.files_read,
+            bytes_read: built.bytes_read,
+            bytes_uploaded: uploaded.bytes,
+            objects_reused: uploaded.objects_reused,
+        })
+    }
+
+    async fn list(&self) -> Result<Tree, Fault> {
+        let (sources, threads, watch) = (self.task.sources.clone(), self.builder.threads, self.watch.clone());
+        let listed = spawn_blocking(move || walk(&sources, threads, &watch)).await;
+        listed.map_err(|error| fault::of_thread(&error))?.map_err(|error| fault::of_build(&error))
+    }
+
+    async fn hints(&self) -> Result<Option<Hints>, Fault> {
+        if self.task.read_all || self.task.previous.is_none() {
+            return Ok(None);
+        }
+        let (path, machine) = (hints_file::path(&self.builder.work_dir, self.task), self.builder.machine.clone());
+        spawn_blocking(move || hints_file::load(&path, &machine)).await.map_err(|error| fault::of_thread(&error))
+    }
+
+    /// Reads on threads of its own while packs leave; either end stops the other.
+    async fn read_and_upload(
+        &self,
+        tree: Tree,
+        hints: Option<Hints>,
+        previous: Option<Arc<Index>>,
+    ) -> Result<(Built, Uploaded), Fault> {
+        let (line, packs) = upload::line();
+        let (threads, watch) = (self.builder.threads, self.watch.clone());
+        let reading = spawn_blocking(move || {
+            let mut line: Line = line;
+            let (previous, hints) = (previous.as_deref(), hints.as_ref());
+            build(Input { tree, previous, hints, threads, watch: &watch }, &mut line)
+        });
+        let began = || self.progress.step("upload");
+        let uploading = upload::put_packs(self.builder.blobs.clone(), self.task.store, packs, began);
+        let both = async { tokio::join!(reading, uploading) };
+        let (built, uploaded) = self.with_progress(both).await;
+        // A fault of the upload closes the line, so that it comes first: the build's own is then only its echo.
+        let uploaded = uploaded?;
+        let built = built.map_err(|error| fault::of_thread(&error))?.map_err(|error| fault::of_build(&error))?;
+        Ok((built, uploaded))
+    }
+
+    async fn with_progress<T>(&self, work: impl Future<Output = T>) -> T {
+        tokio::pin!(work);
+        let mut tick = tokio::time::interval(PROGRESS_EVERY);
+        let done = loop {
+            tokio::select! {
+                done = &mut work => break done,
+                _ = tick.tick() => self.show(),
+            }
+        };
+        self.show();
+        done
+    }
+
+    fn show(&self) {
+        let seen = self.watch.seen();
+        self.progress.set_totals(seen.files_total, seen.bytes_total);
+        self.progress.set_done(seen.files_done, seen.bytes_done);
+    }
+
+    /// Everything that the header names is in storage before the header is.
+    async fn publish(&self, built: &Arc<Built>, uploaded: &mut Uploaded) -> Result<NewRevision, Fault> {
+        let (blobs, store) = (&*self.builder.blobs, self.task.store);
+        self.go_on()?;
+        self.progress.step("index");
+        let of_index = built.clone();
+        let index = spawn_blocking(move || of_index.index.seal()).await.map_err(|error| fault::of_thread(&error))?;
+        uploaded.add(upload::put(blobs, Key::index(store, index.at.digest), Bytes::from(index.bytes)).await?);
+        self.go_on()?;
+        self.progress.step("header");
+        let head = header::header_of(store, self.task.number, self.task.of_type, &built.index, index.at);
+        let bytes = header::encode(&head);
+        let (digest, header_bytes) = (Digest::of(&bytes), bytes.len() as u64);
+        uploaded.add(upload::put(blobs, Key::header(store, digest), Bytes::from(bytes)).await?);
+        let pack_use = |pack: &schemas::PackRef| PackUse {
+            digest: pack.digest,
+            bytes: pack.bytes,
+            new: built.new_packs.contains(&pack.digest),
+        };
+        Ok(NewRevision {
+            number: head.number,
+            header: digest,
+            header_bytes,
+            index: index.at.digest,
+            index_bytes: index.at.bytes,
+            files: head.files,
+            directories: head.directories,
+            links: head.links,
+            bytes: head.bytes,
+            stored_bytes: head.packs.iter().map(|pack| pack.bytes).sum(),
+            packs: head.packs.iter().map(pack_use).collect(),
+        })
+    }
+
+    fn go_on(&self) -> Result<(), Fault> {
+        match self.watch.is_cancelled() {
+            true => Err(fault::of_build(&package::BuildError::Cancelled)),
+            false => Ok(()),
+        }
+    }
+
+    async fn remember(&self, built: Arc<Built>) -> Result<(), Fault> {
+        let path = hints_file::path(&self.builder.work_dir, self.task);
+        let (machine, began_ns) = (self.builder.machine.clone(), self.began_ns);
+        let save = move || hints_file::save(&path, &built.hints(&machine, began_ns));
+        spawn_blocking(save).await.map_err(|error| fault::of_thread(&error))
+    }
+}

@@ -1,0 +1,53 @@
+//! The revision that a build stands on, verified. One that is gone or damaged is no reason to fail: then everything is
+//! stored again.
+
+use blobs::{BlobError, Blobs, Key};
+use package::limits::{HEADER_BYTES_MAX, INDEX_BYTES_MAX};
+use package::{FormatError, Index, header};
+use schemas::{BuildTask, Fault, Header, RevisionRef};
+
+use crate::fault;
+
+pub(crate) async fn load(blobs: &dyn Blobs, task: &BuildTask) -> Result<Option<Index>, Fault> {
+    let Some(previous) = task.previous else { return Ok(None) };
+    match try_load(blobs, task, previous).await {
+        Ok(index) => Ok(Some(index)),
+        Err(Unread::Storage(error @ (BlobError::Absent { .. } | BlobError::TooLarge { .. }))) => {
+            Ok(without(task, &error))
+        }
+        Err(Unread::Format(error)) => Ok(without(task, &error)),
+        Err(Unread::Storage(error)) => Err(fault::of_storage(&error)),
+        Err(Unread::Thread(fault)) => Err(fault),
+    }
+}
+
+fn without(task: &BuildTask, error: &dyn std::fmt::Display) -> Option<Index> {
+    let distribution = task.distribution.as_str();
+    tracing::warn!(distribution, %error, "the previous revision cannot be read: everything is stored again");
+    None
+}
+
+enum Unread {
+    Storage(BlobError),
+    Format(FormatError),
+    Thread(Fault),
+}
+
+async fn try_load(blobs: &dyn Blobs, task: &BuildTask, previous: RevisionRef) -> Result<Index, Unread> {
+    let key = Key::header(task.store, previous.header);
+    let bytes = blobs.get(&key, HEADER_BYTES_MAX).await.map_err(Unread::Storage)?;
+    let header = header::open(&bytes, &previous.header).map_err(Unread::Format)?;
+    if header.store != task.store {
+        let reason = format!("it is of the store {}", header.store);
+        return Err(Unread::Format(FormatError::Damaged { what: "the previous header", reason }));
+    }
+    let key = Key::index(task.store, header.index.digest);
+    let bytes = blobs.get(&key, header.index.bytes.min(INDEX_BYTES_MAX)).await.map_err(Unread::Storage)?;
+    open_index(header, bytes).await
+}
+
+/// A million entries take long enough to hold up a runtime's thread.
+async fn open_index(header: Header, bytes: bytes::Bytes) -> Result<Index, Unread> {
+    let opened = tokio::task::spawn_blocking(move || header::open_index(&header, &bytes)).await;
+    opened.map_err(|error| Unread::Thread(fault::of_thread(&error)))?.map_err(Unread::Format)
+}

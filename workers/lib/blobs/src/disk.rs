@@ -1,0 +1,203 @@
+//! Objects as files below one directory. It knows no other writer's state: several processes may share the directory.
+
+use std::fs::{self, File};
+use std::io::{self, ErrorKind};
+use std::ops::Range;
+use std::os::unix::fs::FileExt;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use crate::{BlobError, Blobs, Key, ObjectKind, ReadBlobs, atomic};
+use async_trait::async_trait;
+use bytes::Bytes;
+use schemas::StoreId;
+
+/// Where objects are written before they get their names.
+const UNFINISHED: &str = ".unfinished";
+
+#[derive(Debug, Clone)]
+pub struct DiskBlobs {
+    folder: Arc<Folder>,
+}
+
+#[derive(Debug, Clone)]
+struct Folder {
+    root: PathBuf,
+    name: String,
+}
+
+impl DiskBlobs {
+    /// Makes the directory if need be, and removes what dead writers left unfinished.
+    pub fn open(root: impl Into<PathBuf>) -> io::Result<DiskBlobs> {
+        let root = root.into();
+        atomic::sweep(&root.join(UNFINISHED))?;
+        Ok(DiskBlobs { folder: Arc::new(Folder { root, name: "origin".to_owned() }) })
+    }
+
+    /// What results call it.
+    pub fn named(self, name: &str) -> DiskBlobs {
+        DiskBlobs { folder: Arc::new(Folder { root: self.folder.root.clone(), name: name.to_owned() }) }
+    }
+
+    async fn blocking<T, F>(&self, key: Key, work: F) -> Result<T, BlobError>
+    where
+        T: Send + 'static,
+        F: FnOnce(&Folder) -> Result<T, BlobError> + Send + 'static,
+    {
+        let folder = self.folder.clone();
+        let ended = tokio::task::spawn_blocking(move || work(&folder)).await;
+        ended.unwrap_or_else(|fault| {
+            let source_name = self.folder.name.clone();
+            Err(BlobError::Transient { key, source_name, reason: fault.to_string() })
+        })
+    }
+}
+
+#[async_trait]
+impl ReadBlobs for DiskBlobs {
+    fn name(&self) -> &str {
+        &self.folder.name
+    }
+
+    async fn size(&self, key: &Key) -> Result<Option<u64>, BlobError> {
+        let key = *key;
+        self.blocking(key, move |folder| match fs::metadata(folder.path(&key)) {
+            Ok(metadata) => Ok(Some(metadata.len())),
+            Err(fault) if fault.kind() == ErrorKind::NotFound => Ok(None),
+            Err(fault) => Err(folder.fault(key, fault)),
+        })
+        .await
+    }
+
+    async fn get(&self, key: &Key, bytes_max: u64) -> Result<Bytes, BlobError> {
+        let key = *key;
+        self.blocking(key, move |folder| folder.get(key, bytes_max)).await
+    }
+
+    async fn get_ranges(&self, key: &Key, ranges: &[Range<u64>]) -> Result<Vec<Bytes>, BlobError> {
+        let (key, ranges) = (*key, ranges.to_vec());
+        self.blocking(key, move |folder| folder.get_ranges(key, &ranges)).await
+    }
+}
+
+#[async_trait]
+impl Blobs for DiskBlobs {
+    async fn put(&self, key: &Key, body: Bytes) -> Result<(), BlobError> {
+        let key = *key;
+        self.blocking(key, move |folder| folder.put(&key, &body).map_err(|fault| folder.fault(key, fault))).await
+    }
+
+    async fn delete(&self, key: &Key) -> Result<(), BlobError> {
+        let key = *key;
+        self.blocking(key, move |folder| match fs::remove_file(folder.path(&key)) {
+            Err(fault) if fault.kind() != ErrorKind::NotFound => Err(folder.fault(key, fault)),
+            _ => Ok(()),
+        })
+        .await
+    }
+
+    async fn list(&self, store: StoreId) -> Result<Vec<(Key, u64)>, BlobError> {
+        let any = Key::header(store, schemas::Digest([0; 32]));
+        self.blocking(any, move |folder| folder.list(store).map_err(|fault| folder.fault(any, fault))).await
+    }
+}
+
+impl Folder {
+    fn path(&self, key: &Key) -> PathBuf {
+        self.root.join(key.to_string())
+    }
+
+    fn get(&self, key: Key, bytes_max: u64) -> Result<Bytes, BlobError> {
+        let (file, bytes) = self.open(key)?;
+        if bytes > bytes_max {
+            return Err(BlobError::TooLarge { key, source_name: self.name.clone(), bytes, bytes_max });
+        }
+        self.read(key, &file, 0..bytes)
+    }
+
+    fn get_ranges(&self, key: Key, ranges: &[Range<u64>]) -> Result<Vec<Bytes>, BlobError> {
+        let (file, bytes) = self.open(key)?;
+        if let Some(beyond) = ranges.iter().find(|range| range.end > bytes || range.start >= range.end) {
+            let reason = format!("bytes {}..{} asked for, {bytes} there", beyond.start, beyond.end);
+            return Err(BlobError::Damaged { key, source_name: self.name.clone(), reason });
+        }
+        ranges.iter().map(|range| self.read(key, &file, range.clone())).collect()
+    }
+
+    fn open(&self, key: Key) -> Result<(File, u64), BlobError> {
+        let opened = File::open(self.path(&key)).and_then(|file| Ok((file.metadata()?.len(), file)));
+        opened.map(|(bytes, file)| (file, bytes)).map_err(|fault| self.fault(key, fault))
+    }
+
+    fn read(&self, key: Key, file: &File, range: Range<u64>) -> Result<Bytes, BlobError> {
+        let mut part = vec![0; (range.end - range.start) as usize];
+        file.read_exact_at(&mut part, range.start).map_err(|fault| self.fault(key, fault))?;
+        Ok(part.into())
+    }
+
+    fn put(&self, key: &Key, body: &[u8]) -> io::Result<()> {
+        atomic::make_folders(&self.root, &key.store.to_string(), key.kind.folder())?;
+        atomic::write_whole(&self.root.join(UNFINISHED), &self.path(key), body)
+    }
+
+    fn list(&self, store: StoreId) -> io::Result<Vec<(Key, u64)>> {
+        let mut found = Vec::new();
+        for kind in [ObjectKind::Header, ObjectKind::Index, ObjectKind::Pack] {
+            let directory = match fs::read_dir(self.root.join(store.to_string()).join(kind.folder())) {
+                Err(fault) if fault.kind() == ErrorKind::NotFound => continue,
+                directory => directory?,
+            };
+            for entry in directory {
+                let entry = entry?;
+                if let Some(digest) = entry.file_name().to_str().and_then(|name| name.parse().ok()) {
+                    found.push((Key { store, kind, digest }, entry.metadata()?.len()));
+                }
+            }
+        }
+        found.sort_unstable();
+        Ok(found)
+    }
+
+    fn fault(&self, key: Key, fault: io::Error) -> BlobError {
+        let (source_name, reason) = (self.name.clone(), fault.to_string());
+        match fault.kind() {
+            ErrorKind::NotFound => BlobError::Absent { key, source_name },
+            ErrorKind::PermissionDenied => BlobError::Refused { key, source_name, reason },
+            ErrorKind::UnexpectedEof => BlobError::Damaged { key, source_name, reason },
+            ErrorKind::Interrupted | ErrorKind::TimedOut | ErrorKind::StaleNetworkFileHandle => {
+                BlobError::Transient { key, source_name, reason }
+            }
+            _ => BlobError::Permanent { key, source_name, reason },
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use schemas::Digest;
+    use uuid::Uuid;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_put_leaves_nothing_unfinished_and_foreign_files_are_not_listed() {
+        let root = tempfile::tempdir().unwrap();
+        let blobs = DiskBlobs::open(root.path()).unwrap();
+        let key = Key::pack(StoreId(Uuid::now_v7()), Digest::of(b"body"));
+        blobs.put(&key, Bytes::from_static(b"body")).await.unwrap();
+        fs::write(root.path().join(key.to_string()).with_file_name("notes.txt"), b"").unwrap();
+        assert_eq!(fs::read_dir(root.path().join(UNFINISHED)).unwrap().count(), 0);
+        assert_eq!(blobs.list(key.store).await.unwrap(), [(key, 4)]);
+    }
+
+    #[tokio::test]
+    async fn a_folder_that_cannot_be_written_is_a_permanent_fault_and_leaves_nothing() {
+        let root = tempfile::tempdir().unwrap();
+        let blobs = DiskBlobs::open(root.path()).unwrap();
+        let key = Key::pack(StoreId(Uuid::now_v7()), Digest::of(b"body"));
+        fs::write(root.path().join(key.store.to_string()), b"a file where a folder belongs").unwrap();
+        let fault = blobs.put(&key, Bytes::from_static(b"body")).await.unwrap_err();
+        assert!(matches!(fault, BlobError::Permanent { .. }), "{fault}");
+        assert_eq!(fs::read_dir(root.path().join(UNFINISHED)).unwrap().count(), 0);
+    }
+}

@@ -1,0 +1,92 @@
+//! The new index from what is known and what was read: only what a file names stays, in the order that the format
+//! asks for.
+
+use std::collections::HashSet;
+
+use schemas::{Digest, PackRef};
+
+use super::pack::Packed;
+use super::sequence::Sequence;
+use crate::index::{Chunk, Entry, EntryKind, Frame, Index};
+use crate::walk::{Found, FoundKind, Stat, Tree};
+
+const GONE: u32 = u32::MAX;
+
+pub(super) struct Parts<'a> {
+    pub known: Vec<Option<u32>>,
+    pub sequence: Sequence,
+    pub packs: Packed,
+    pub previous: Option<&'a Index>,
+}
+
+pub(super) fn assemble(tree: Tree, parts: Parts) -> (Index, Vec<Stat>, HashSet<Digest>) {
+    let mut index = Index::default();
+    let mut stats = Vec::new();
+    add_entries(&mut index, &mut stats, tree.entries, &parts);
+    let empty = Index::default();
+    let previous = parts.previous.unwrap_or(&empty);
+    let new_packs = parts.packs.packs.iter().map(|pack| pack.digest).collect();
+    let mut all = Tables {
+        chunks: [previous.chunks.as_slice(), &parts.sequence.new_chunks].concat(),
+        frames: [previous.frames.as_slice(), &parts.packs.frames].concat(),
+        packs: [previous.packs.as_slice(), &parts.packs.packs].concat(),
+    };
+    all.chunks[previous.chunks.len()..].iter_mut().for_each(|chunk| chunk.frame += previous.frames.len() as u32);
+    all.frames[previous.frames.len()..].iter_mut().for_each(|frame| frame.pack += previous.packs.len() as u32);
+    keep_what_is_named(&mut index, all);
+    (index, stats, new_packs)
+}
+
+struct Tables {
+    chunks: Vec<Chunk>,
+    frames: Vec<Frame>,
+    packs: Vec<PackRef>,
+}
+
+/// `chunk_refs` get the numbers that `Sequence` gave: positions among all chunks, old and new.
+fn add_entries(index: &mut Index, stats: &mut Vec<Stat>, found: Vec<Found>, parts: &Parts) {
+    let mut read = parts.sequence.files.iter().peekable();
+    for (at, Found { path, kind, mut mode, mut mtime_ns, .. }) in found.into_iter().enumerate() {
+        let kind = match kind {
+            FoundKind::Directory => EntryKind::Directory,
+            FoundKind::Link { target } => EntryKind::Link { target },
+            FoundKind::File(mut stat) => {
+                let start = index.chunk_refs.len() as u32;
+                if let Some((previous, old)) = parts.previous.zip(parts.known[at]) {
+                    if let EntryKind::File { refs, .. } = &previous.entries[old as usize].kind {
+                        index
+                            .chunk_refs
+                            .extend_from_slice(&previous.chunk_refs[refs.start as usize..refs.end as usize]);
+                    }
+                } else if let Some(file) = read.next_if(|file| file.file == at as u32) {
+                    index.chunk_refs.extend_from_slice(&parts.sequence.refs[file.refs.clone()]);
+                    if let Some(fresh) = file.fresh {
+                        (stat, mode, mtime_ns) = (fresh.stat, fresh.mode, fresh.stat.mtime_ns);
+                    }
+                }
+                stats.push(stat);
+                EntryKind::File { bytes: stat.bytes, refs: start..index.chunk_refs.len() as u32 }
+            }
+        };
+        index.entries.push(Entry { path, kind, mode, mtime_ns });
+    }
+}
+
+fn keep_what_is_named(index: &mut Index, all: Tables) {
+    let mut chunk_at = vec![GONE; all.chunks.len()];
+    index.chunk_refs.iter().for_each(|&at| chunk_at[at as usize] = 0);
+    let mut frame_at = vec![GONE; all.frames.len()];
+    all.chunks.iter().zip(&chunk_at).filter(|(_, at)| **at != GONE).for_each(|(c, _)| frame_at[c.frame as usize] = 0);
+    let mut pack_at = vec![GONE; all.packs.len()];
+    all.frames.iter().zip(&frame_at).filter(|(_, at)| **at != GONE).for_each(|(f, _)| pack_at[f.pack as usize] = 0);
+    for at in [&mut chunk_at, &mut frame_at, &mut pack_at] {
+        at.iter_mut().filter(|at| **at != GONE).zip(0..).for_each(|(at, position)| *at = position);
+    }
+    let kept = |at: &[u32], from: usize| at[from] != GONE;
+    index.chunks = (0..all.chunks.len()).filter(|&n| kept(&chunk_at, n)).map(|n| all.chunks[n]).collect();
+    index.chunks.iter_mut().for_each(|chunk| chunk.frame = frame_at[chunk.frame as usize]);
+    index.frames = (0..all.frames.len()).filter(|&n| kept(&frame_at, n)).map(|n| all.frames[n]).collect();
+    index.frames.iter_mut().for_each(|frame| frame.pack = pack_at[frame.pack as usize]);
+    index.packs = (0..all.packs.len()).filter(|&n| kept(&pack_at, n)).map(|n| all.packs[n]).collect();
+    index.chunk_refs.iter_mut().for_each(|at| *at = chunk_at[*at as usize]);
+}

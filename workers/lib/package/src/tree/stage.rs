@@ -1,0 +1,408 @@
+//! Carries a plan out in the standby tree, which nobody reads. A file that is there already is never written to: it may
+//! be the live tree's file too. It knows no record and does not swap.
+
+use std::os::fd::{AsFd, BorrowedFd};
+use std::sync::atomic::Ordering;
+
+use rustix::fs::{AtFlags, Mode};
+use rustix::io::Errno;
+
+use crate::index::{Entry, EntryKind, Index};
+
+use super::beneath;
+use super::catalog::Catalog;
+use super::content::{Pen, Source};
+use super::crew;
+use super::dircache::DirCache;
+use super::error::TreeError;
+use super::install::{Install, Step};
+use super::layout::{Layout, ROOT, name_of};
+use super::node::{Seen, Stamp};
+use super::plan::{Action, Plan, looks_right};
+
+/// What one turn of a writer takes: so many files, or content worth as many.
+const TURN_FILES_MAX: u64 = 128;
+/// Content that costs about as much as one more file, in bytes.
+const FILE_COST_BYTES: u64 = 16 << 10;
+
+pub(super) struct Stage<'a> {
+    pub install: &'a Install<'a>,
+    pub layout: &'a Layout,
+    pub plan: &'a Plan,
+    pub root: BorrowedFd<'a>,
+    pub live: Option<Lender<'a>>,
+    pub source: Source<'a>,
+}
+
+/// The live tree, which lends its unchanged files.
+#[derive(Clone, Copy)]
+pub(super) struct Lender<'a> {
+    pub root: BorrowedFd<'a>,
+    pub catalog: &'a Catalog,
+}
+
+#[derive(Debug, Default)]
+pub(super) struct Staged {
+    /// By position in the new index.
+    pub stamps: Vec<Stamp>,
+    /// Stamps of the live tree that this moved, by position in its index.
+    pub live_moved: Vec<(u32, Stamp)>,
+    pub files_written: u64,
+    pub files_linked: u64,
+    pub files_kept: u64,
+    pub bytes_written: u64,
+}
+
+impl Stage<'_> {
+    pub fn run(self) -> Result<Staged, TreeError> {
+        let shared = self.trusted_shared()?;
+        self.make_room()?;
+        self.make_directories()?;
+        let mut staged = self.write_files()?;
+        self.refresh_shared(&shared, &mut staged)?;
+        self.finish_directories()?;
+        Ok(staged)
+    }
+
+    /// What is staged if nothing has to be done.
+    pub fn keep(&self) -> Staged {
+        let mut staged = Staged { stamps: vec![Stamp::UNKNOWN; self.plan.actions.len()], ..Staged::default() };
+        for (at, action) in self.plan.actions.iter().enumerate() {
+            if let Action::Keep(stamp) = action {
+                staged.stamps[at] = *stamp;
+                staged.files_kept += 1;
+            }
+        }
+        staged
+    }
+
+    fn index(&self) -> &Index {
+        self.install.index
+    }
+
+    fn entry(&self, at: u32) -> &Entry {
+        &self.index().entries[at as usize]
+    }
+
+    /// Those live files that lose a link and are as recorded: only for them the new stamp may be recorded.
+    fn trusted_shared(&self) -> Result<Vec<(u32, Stamp)>, TreeError> {
+        let Some(live) = self.live else { return Ok(Vec::new()) };
+        let mut trusted = Vec::new();
+        for &at in &self.plan.shared {
+            let recorded = live.catalog.stamps[at as usize];
+            if live.look(at)?.is_some_and(|seen| seen.stamp == recorded) {
+                trusted.push((at, recorded));
+            }
+        }
+        Ok(trusted)
+    }
+
+    fn refresh_shared(&self, shared: &[(u32, Stamp)], staged: &mut Staged) -> Result<(), TreeError> {
+        let Some(live) = self.live else { return Ok(()) };
+        for &(at, before) in shared {
+            if let Some(now) = live.look(at)?.filter(|now| now.stamp.same_but_links(&before)) {
+                staged.live_moved.push((at, now.stamp));
+            }
+        }
+        Ok(())
+    }
+
+    /// Opens what will change to its owner, and removes what does not belong.
+    fn make_room(&self) -> Result<(), TreeError> {
+        rustix::fs::fchmod(self.root, Mode::RWXU).map_err(|errno| TreeError::of("open up", "", errno))?;
+        for at in 0..self.plan.actions.len() {
+            let closed = self.plan.stands[at].is_some_and(|seen| seen.mode & 0o700 != 0o700);
+            if closed && self.plan.touched[at] && self.plan.actions[at] == Action::KeepDirectory {
+                let path = &self.index().entries[at].path;
+                beneath::open_directory(self.root, path)
+                    .and_then(|directory| beneath::make_writable(directory.as_fd()))
+                    .map_err(|errno| TreeError::of("open up", path, errno))?;
+            }
+        }
+        let mut directories = DirCache::new(self.root);
+        for extra in &self.plan.extras {
+            self.remove(&mut directories, extra.directory, extra.name.to_bytes(), || extra.path(self.index()))?;
+        }
+        for &at in &self.plan.in_the_way {
+            let path = &self.entry(at).path;
+            self.remove(&mut directories, self.layout.parent(at), name_of(path).as_bytes(), || path.clone())?;
+        }
+        Ok(())
+    }
+
+    fn remove(
+        &self,
+        directories: &mut DirCache,
+        directory: u32,
+        name: &[u8],
+        path: impl Fn() -> String,
+    ) -> Result<(), TreeError> {
+        let removed = match directories.get(directory, &self.entry(directory).path) {
+            // It was in something that stands in the way itself, and went with it.
+            Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP) => Ok(0),
+            opened => opened.and_then(|opened| beneath::remove(opened, name)),
+        };
+        removed.map(|_| ()).map_err(|errno| TreeError::of("remove", path(), errno))
+    }
+
+    fn make_directories(&self) -> Result<(), TreeError> {
+        let mut directories = DirCache::new(self.root);
+        for at in 0..self.plan.actions.len() as u32 {
+            if self.plan.actions[at as usize] != Action::MakeDirectory {
+                continue;
+            }
+            let path = &self.entry(at).path;
+            let parent = self.layout.parent(at);
+            directories
+                .get(parent, &self.entry(parent).path)
+                .and_then(|parent| rustix::fs::mkdirat(parent, name_of(path), Mode::RWXU))
+                .map_err(|errno| TreeError::of("make the directory", path, errno))?;
+        }
+        Ok(())
+    }
+
+    fn write_files(&self) -> Result<Staged, TreeError> {
+        let work = self.plan.work();
+        let turns = self.turns(&work);
+        let parts = crew::share(turns.len(), || Writer::new(self), |writer, turn| {
+            work[turns[turn].clone()].iter().try_for_each(|&at| writer.file(at))
+        })?;
+        let mut staged = self.keep();
+        for part in parts {
+            staged.add(part.done, part.stamps);
+        }
+        Ok(staged)
+    }
+
+    /// Neighbours stay together, so that writers seldom want the same frame or directory.
+    fn turns(&self, work: &[u32]) -> Vec<std::ops::Range<usize>> {
+        let mut turns = Vec::new();
+        let (mut start, mut cost) = (0, 0);
+        for (place, &at) in work.iter().enumerate() {
+            cost += match &self.entry(at).kind {
+                EntryKind::File { bytes, .. } => 1 + bytes / FILE_COST_BYTES,
+                _ => 1,
+            };
+            if cost >= TURN_FILES_MAX {
+                turns.push(start..place + 1);
+                (start, cost) = (place + 1, 0);
+            }
+        }
+        if start < work.len() {
+            turns.push(start..work.len());
+        }
+        turns
+    }
+
+    fn finish_directories(&self) -> Result<(), TreeError> {
+        let directories = self.plan.directories(self.index());
+        // The root comes last: until then nobody but the owner gets in.
+        crew::share(directories.len(), || (), |(), item| {
+            let at = directories[directories.len() - 1 - item];
+            if at == ROOT { Ok(()) } else { self.finish_directory(at) }
+        })?;
+        self.finish_directory(ROOT)
+    }
+
+    fn finish_directory(&self, at: u32) -> Result<(), TreeError> {
+        let Entry { path, mode, mtime_ns, .. } = self.entry(at);
+        let failed = |errno| TreeError::of("set mode and time of", path, errno);
+        let directory = beneath::open_directory(self.root, path).map_err(failed)?;
+        rustix::fs::fchmod(&directory, Mode::from_raw_mode(*mode)).map_err(failed)?;
+        rustix::fs::futimens(&directory, &beneath::times(*mtime_ns)).map_err(failed)
+    }
+}
+
+impl Staged {
+    fn add(&mut self, part: Staged, stamps: Vec<(u32, Stamp)>) {
+        stamps.into_iter().for_each(|(at, stamp)| self.stamps[at as usize] = stamp);
+        self.live_moved.extend(part.live_moved);
+        self.files_written += part.files_written;
+        self.files_linked += part.files_linked;
+        self.files_kept += part.files_kept;
+        self.bytes_written += part.bytes_written;
+    }
+}
+
+impl Lender<'_> {
+    fn look(&self, at: u32) -> Result<Option<Seen>, TreeError> {
+        let path = &self.catalog.index.entries[at as usize].path;
+        match beneath::open_file(self.root, path).and_then(rustix::fs::fstat) {
+            Ok(stat) => Ok(Some(stat.into())),
+            Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP | Errno::ACCESS) => Ok(None),
+            Err(errno) => Err(TreeError::of("look at", path, errno)),
+        }
+    }
+}
+
+/// One thread of the crew.
+struct Writer<'a> {
+    stage: &'a Stage<'a>,
+    directories: DirCache<'a>,
+    /// The same directories of the live tree, by the same positions.
+    lenders: Option<DirCache<'a>>,
+    pen: Pen<'a>,
+    stamps: Vec<(u32, Stamp)>,
+    done: Staged,
+}
+
+impl<'a> Writer<'a> {
+    fn new(stage: &'a Stage<'a>) -> Writer<'a> {
+        let (directories, pen) = (DirCache::new(stage.root), Pen::new(&stage.source));
+        let lenders = stage.live.map(|live| DirCache::new(live.root));
+        Writer { stage, directories, lenders, pen, stamps: Vec::new(), done: Staged::default() }
+    }
+
+    fn file(&mut self, at: u32) -> Result<(), TreeError> {
+        let stage = self.stage;
+        if stage.install.cancel.load(Ordering::Relaxed) {
+            return Err(TreeError::Cancelled);
+        }
+        stage.install.step(Step::File)?;
+        let entry = &stage.install.index.entries[at as usize];
+        match stage.plan.actions[at as usize] {
+            Action::Recheck if self.recheck(at, entry)? => {}
+            Action::Link(lent) if self.link(at, entry, lent)? => {}
+            _ => self.write(at, entry)?,
+        }
+        stage.install.progress.files.fetch_add(1, Ordering::Relaxed);
+        Ok(())
+    }
+
+    fn recheck(&mut self, at: u32, entry: &Entry) -> Result<bool, TreeError> {
+        let EntryKind::File { refs, .. } = &entry.kind else { return Ok(false) };
+        let file = match beneath::open_file(self.stage.root, &entry.path) {
+            Err(Errno::ACCESS) => return Ok(false),
+            opened => opened.map_err(|errno| TreeError::of("open", &entry.path, errno))?,
+        };
+        let failed = |errno| TreeError::of("read", &entry.path, errno);
+        let before = Seen::from(rustix::fs::fstat(&file).map_err(failed)?);
+        let same = looks_right(entry, &before) && self.pen.matches(&file, refs).map_err(failed)?;
+        let after = Seen::from(rustix::fs::fstat(&file).map_err(failed)?);
+        if !same || after.stamp != before.stamp {
+            return Ok(false);
+        }
+        self.stamps.push((at, after.stamp));
+        self.done.files_kept += 1;
+        Ok(true)
+    }
+
+    /// False if the live file is not what was recorded, or cannot be linked: then it is written.
+    fn link(&mut self, at: u32, entry: &Entry, lent: u32) -> Result<bool, TreeError> {
+        if !self.is_lendable(at, entry, lent)? {
+            return Ok(false);
+        }
+        self.make_way(at, entry)?;
+        let parent = self.stage.layout.parent(at);
+        let path = &self.stage.entry(parent).path;
+        let (Some(lenders), name) = (&mut self.lenders, name_of(&entry.path)) else { return Ok(false) };
+        let Ok(lender) = lenders.get(parent, path) else { return Ok(false) };
+        let directory = self.directories.get(parent, path);
+        let directory = directory.map_err(|errno| TreeError::of("open the directory of", &entry.path, errno))?;
+        match rustix::fs::linkat(lender, name, directory, name, AtFlags::empty()) {
+            Ok(()) => {}
+            Err(Errno::PERM | Errno::MLINK | Errno::XDEV | Errno::NOENT | Errno::OPNOTSUPP) => return Ok(false),
+            Err(errno) => return Err(TreeError::of("link", &entry.path, errno)),
+        }
+        self.accept_link(at, entry, lent)
+    }
+
+    /// Between the look and the link somebody may have put another file there.
+    fn accept_link(&mut self, at: u32, entry: &Entry, lent: u32) -> Result<bool, TreeError> {
+        let parent = self.stage.layout.parent(at);
+        let failed = |errno| TreeError::of("look at", &entry.path, errno);
+        let directory = self.directories.get(parent, &self.stage.entry(parent).path).map_err(failed)?;
+        let seen = beneath::look(directory, name_of(&entry.path)).map_err(failed)?;
+        let recorded = self.stage.live.map(|live| live.catalog.stamps[lent as usize]);
+        let expected = recorded.filter(Stamp::is_known);
+        match seen {
+            Some(seen) if looks_right(entry, &seen) && expected.is_none_or(|stamp| stamp.ino == seen.stamp.ino) => {
+                self.stamps.push((at, seen.stamp));
+                self.done.live_moved.push((lent, seen.stamp));
+                self.done.files_linked += 1;
+                Ok(true)
+            }
+            Some(_) => {
+                beneath::remove(directory, name_of(&entry.path).as_bytes()).map_err(failed)?;
+                Ok(false)
+            }
+            None => Ok(false),
+        }
+    }
+
+    fn is_lendable(&mut self, at: u32, entry: &Entry, lent: u32) -> Result<bool, TreeError> {
+        let (Some(live), EntryKind::File { refs, .. }) = (self.stage.live, &entry.kind) else { return Ok(false) };
+        let parent = self.stage.layout.parent(at);
+        let Some(lenders) = &mut self.lenders else { return Ok(false) };
+        let Ok(lender) = lenders.get(parent, &self.stage.entry(parent).path) else { return Ok(false) };
+        let failed = |errno| TreeError::of("read", &entry.path, errno);
+        let Some(seen) = beneath::look(lender, name_of(&entry.path)).map_err(failed)? else { return Ok(false) };
+        if seen.stamp == live.catalog.stamps[lent as usize] {
+            return Ok(true);
+        }
+        // An installation that was cut short may have linked it already: its content decides.
+        if !looks_right(entry, &seen) {
+            return Ok(false);
+        }
+        let Ok(file) = beneath::open_file(lender, name_of(&entry.path)) else { return Ok(false) };
+        self.pen.matches(&file, refs).map_err(failed)
+    }
+
+    fn write(&mut self, at: u32, entry: &Entry) -> Result<(), TreeError> {
+        self.make_way(at, entry)?;
+        let parent = self.stage.layout.parent(at);
+        let name = name_of(&entry.path);
+        let failed = |errno| TreeError::of("write", &entry.path, errno);
+        let directory = self.directories.get(parent, &self.stage.entry(parent).path).map_err(failed)?;
+        match &entry.kind {
+            EntryKind::Directory => return Ok(()),
+            EntryKind::Link { target } => {
+                self.stamps.push((at, write_link(directory, name, target, entry).map_err(failed)?));
+                self.done.files_written += 1;
+            }
+            EntryKind::File { bytes, refs } => {
+                let stamp = write_file(directory, name, entry, |file| self.pen.write(file, &entry.path, refs))?;
+                self.stamps.push((at, stamp));
+                self.done.files_written += 1;
+                self.done.bytes_written += bytes;
+                self.stage.install.progress.bytes.fetch_add(*bytes, Ordering::Relaxed);
+            }
+        }
+        Ok(())
+    }
+
+    fn make_way(&mut self, at: u32, entry: &Entry) -> Result<(), TreeError> {
+        if self.stage.plan.stands[at as usize].is_none() {
+            return Ok(());
+        }
+        let parent = self.stage.layout.parent(at);
+        let removed = self.directories.get(parent, &self.stage.entry(parent).path).and_then(|directory| {
+            match rustix::fs::unlinkat(directory, name_of(&entry.path), AtFlags::empty()) {
+                Err(Errno::NOENT) => Ok(()),
+                other => other,
+            }
+        });
+        removed.map_err(|errno| TreeError::of("replace", &entry.path, errno))
+    }
+}
+
+/// Makes a file whole, and gives its stamp once nothing more changes it.
+pub(super) fn write_file(
+    directory: BorrowedFd<'_>,
+    name: &str,
+    entry: &Entry,
+    fill: impl FnOnce(BorrowedFd<'_>) -> Result<(), TreeError>,
+) -> Result<Stamp, TreeError> {
+    let failed = |errno| TreeError::of("write", &entry.path, errno);
+    let file = beneath::create_file(directory, name).map_err(failed)?;
+    fill(file.as_fd())?;
+    rustix::fs::fchmod(&file, Mode::from_raw_mode(entry.mode)).map_err(failed)?;
+    rustix::fs::futimens(&file, &beneath::times(entry.mtime_ns)).map_err(failed)?;
+    Ok(Seen::from(rustix::fs::fstat(&file).map_err(failed)?).stamp)
+}
+
+pub(super) fn write_link(directory: BorrowedFd<'_>, name: &str, to: &str, entry: &Entry) -> Result<Stamp, Errno> {
+    rustix::fs::symlinkat(to, directory, name)?;
+    rustix::fs::utimensat(directory, name, &beneath::times(entry.mtime_ns), AtFlags::SYMLINK_NOFOLLOW)?;
+    Ok(beneath::look(directory, name)?.map_or(Stamp::UNKNOWN, |seen| seen.stamp))
+}

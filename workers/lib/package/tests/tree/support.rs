@@ -1,0 +1,288 @@
+//! Revisions made by hand, their frames in memory, and a site's folder to install them in.
+
+use std::collections::{BTreeMap, HashMap};
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+
+use package::tree::{self, FrameFault, Frames, Install, Installed, Policy, Progress, Step, TreeError};
+use package::{Chunk, Entry, EntryKind, Frame, Index};
+use schemas::{Digest, PackRef, RevisionRef};
+
+pub const CHUNK: usize = 1024;
+const FRAME_CHUNKS: usize = 4;
+pub const MTIME: i64 = 1_600_000_000_123_456_789;
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Thing {
+    Directory,
+    File(Vec<u8>),
+    Link(String),
+}
+
+/// A tree as a person would say it.
+#[derive(Debug, Clone, Default)]
+pub struct Tree {
+    pub things: BTreeMap<String, (Thing, u32, i64)>,
+}
+
+impl Tree {
+    pub fn new() -> Tree {
+        Tree::default().with("", Thing::Directory, 0o755)
+    }
+
+    pub fn with(mut self, path: &str, thing: Thing, mode: u32) -> Tree {
+        self.things.insert(path.into(), (thing, mode, MTIME));
+        self
+    }
+
+    pub fn file(self, path: &str, content: impl AsRef<[u8]>) -> Tree {
+        self.with(path, Thing::File(content.as_ref().to_vec()), 0o644)
+    }
+
+    pub fn directory(self, path: &str) -> Tree {
+        self.with(path, Thing::Directory, 0o755)
+    }
+
+    pub fn link(self, path: &str, to: &str) -> Tree {
+        self.with(path, Thing::Link(to.into()), 0o777)
+    }
+
+    pub fn without(mut self, path: &str) -> Tree {
+        self.things.remove(path);
+        self
+    }
+
+    pub fn time(mut self, path: &str, mtime_ns: i64) -> Tree {
+        self.things.get_mut(path).unwrap().2 = mtime_ns;
+        self
+    }
+
+    pub fn revision(&self, number: u64) -> Revision {
+        Revision::of(self, number)
+    }
+}
+
+/// An index with its content, and a record of which frames were asked for.
+pub struct Revision {
+    pub at: RevisionRef,
+    pub index: Index,
+    pub content: Vec<Arc<[u8]>>,
+    pub asked: AtomicU64,
+    pub missing: Vec<u32>,
+}
+
+impl Revision {
+    fn of(tree: &Tree, number: u64) -> Revision {
+        let mut made = Maker::default();
+        for (path, (thing, mode, mtime_ns)) in &tree.things {
+            made.add(path, thing, *mode, *mtime_ns);
+        }
+        made.finish(number)
+    }
+
+    pub fn asked(&self) -> u64 {
+        self.asked.load(Ordering::Relaxed)
+    }
+}
+
+impl Frames for Revision {
+    fn frame(&self, frame: u32) -> Result<Arc<[u8]>, FrameFault> {
+        self.asked.fetch_add(1, Ordering::Relaxed);
+        if self.missing.contains(&frame) {
+            return Err(FrameFault::Missing);
+        }
+        Ok(self.content[frame as usize].clone())
+    }
+}
+
+#[derive(Default)]
+struct Maker {
+    index: Index,
+    known: HashMap<Digest, u32>,
+    pieces: Vec<Vec<u8>>,
+}
+
+impl Maker {
+    fn add(&mut self, path: &str, thing: &Thing, mode: u32, mtime_ns: i64) {
+        let kind = match thing {
+            Thing::Directory => EntryKind::Directory,
+            Thing::Link(target) => EntryKind::Link { target: target.clone() },
+            Thing::File(content) => {
+                let start = self.index.chunk_refs.len() as u32;
+                content.chunks(CHUNK).for_each(|piece| self.chunk(piece));
+                EntryKind::File { bytes: content.len() as u64, refs: start..self.index.chunk_refs.len() as u32 }
+            }
+        };
+        self.index.entries.push(Entry { path: path.into(), kind, mode, mtime_ns });
+    }
+
+    fn chunk(&mut self, piece: &[u8]) {
+        let digest = Digest::of(piece);
+        let at = *self.known.entry(digest).or_insert_with(|| {
+            self.pieces.push(piece.to_vec());
+            self.pieces.len() as u32 - 1
+        });
+        self.index.chunk_refs.push(at);
+    }
+
+    fn finish(mut self, number: u64) -> Revision {
+        let mut content = Vec::new();
+        let mut pack_offset = 0;
+        for (frame, pieces) in self.pieces.chunks(FRAME_CHUNKS).enumerate() {
+            let mut bytes = Vec::new();
+            for piece in pieces {
+                let offset = bytes.len() as u32;
+                let digest = Digest::of(piece);
+                self.index.chunks.push(Chunk { digest, bytes: piece.len() as u32, frame: frame as u32, offset });
+                bytes.extend_from_slice(piece);
+            }
+            let length = bytes.len() as u32;
+            let digest = Digest::of(&bytes);
+            self.index.frames.push(Frame { digest, pack: 0, offset: pack_offset, stored_bytes: length, raw_bytes: length });
+            pack_offset += u64::from(length);
+            content.push(Arc::from(bytes));
+        }
+        if !content.is_empty() {
+            self.index.packs.push(PackRef { digest: Digest::of(b"pack"), bytes: pack_offset });
+        }
+        let header = Digest::of(&[&self.index.encode()[..], &number.to_le_bytes()].concat());
+        Revision {
+            at: RevisionRef { number, header },
+            index: self.index,
+            content,
+            asked: AtomicU64::new(0),
+            missing: Vec::new(),
+        }
+    }
+}
+
+/// A site: a folder with a target and its records.
+pub struct Site {
+    pub folder: tempfile::TempDir,
+    pub policy: Policy,
+    pub adopt: bool,
+    pub pin: bool,
+}
+
+pub type Way = fn(&Install) -> Result<Installed, TreeError>;
+pub const MIRROR: Way = tree::mirror;
+pub const MERGE: Way = tree::merge;
+
+impl Site {
+    pub fn new() -> Site {
+        let folder = tempfile::tempdir().unwrap();
+        Site { folder, policy: Policy::default(), adopt: false, pin: false }
+    }
+
+    pub fn target(&self) -> PathBuf {
+        self.folder.path().join("target")
+    }
+
+    pub fn standby(&self) -> PathBuf {
+        self.folder.path().join(".target.tidegate-standby")
+    }
+
+    pub fn state_dir(&self) -> PathBuf {
+        self.folder.path().join("state")
+    }
+
+    pub fn mirror(&self, revision: &Revision) -> Result<Installed, TreeError> {
+        self.run(MIRROR, revision, &|_| Ok(()))
+    }
+
+    pub fn merge(&self, revision: &Revision) -> Result<Installed, TreeError> {
+        self.run(MERGE, revision, &|_| Ok(()))
+    }
+
+    pub fn run(
+        &self,
+        way: Way,
+        revision: &Revision,
+        observe: &(dyn Fn(Step) -> std::io::Result<()> + Sync),
+    ) -> Result<Installed, TreeError> {
+        install_at(&self.target(), &self.state_dir(), self, way, revision, observe)
+    }
+
+    pub fn verified(&self, revision: &Revision) -> bool {
+        let differences = tree::verify(&self.target(), &revision.index).unwrap();
+        if !differences.is_empty() {
+            eprintln!("{differences:?}");
+        }
+        differences.is_empty()
+    }
+
+    pub fn read(&self, path: &str) -> String {
+        fs::read_to_string(self.target().join(path)).unwrap()
+    }
+
+    pub fn write(&self, path: &str, content: &str) {
+        fs::write(self.target().join(path), content).unwrap();
+    }
+
+    pub fn has(&self, path: &str) -> bool {
+        fs::symlink_metadata(self.target().join(path)).is_ok()
+    }
+
+    pub fn mode(&self, path: &str) -> u32 {
+        fs::symlink_metadata(self.target().join(path)).unwrap().permissions().mode() & 0o7777
+    }
+}
+
+pub fn install_at(
+    target: &Path,
+    state_dir: &Path,
+    site: &Site,
+    way: Way,
+    revision: &Revision,
+    observe: &(dyn Fn(Step) -> std::io::Result<()> + Sync),
+) -> Result<Installed, TreeError> {
+    way(&Install {
+        target,
+        state_dir,
+        revision: revision.at,
+        index: &revision.index,
+        policy: &site.policy,
+        frames: revision,
+        adopt: site.adopt,
+        pin: site.pin,
+        cancel: &AtomicBool::new(false),
+        progress: &Progress::default(),
+        observe,
+    })
+}
+
+pub fn code(result: Result<Installed, TreeError>) -> &'static str {
+    result.expect_err("it must be refused").code()
+}
+
+/// Everything in a folder, with content, so that "nothing was written" can be asserted.
+pub fn picture(folder: &Path) -> BTreeMap<PathBuf, Option<Vec<u8>>> {
+    let mut found = BTreeMap::new();
+    let mut open = vec![folder.to_owned()];
+    while let Some(next) = open.pop() {
+        for entry in fs::read_dir(&next).unwrap() {
+            let path = entry.unwrap().path();
+            let meta = fs::symlink_metadata(&path).unwrap();
+            if meta.is_dir() {
+                open.push(path.clone());
+            }
+            found.insert(path.clone(), meta.is_file().then(|| fs::read(&path).unwrap()));
+        }
+    }
+    found
+}
+
+/// Content that compresses no better for being of one file, the same for the same seed.
+pub fn content(seed: u64, bytes: usize) -> Vec<u8> {
+    let mut out = vec![0; bytes];
+    let mut hasher = seed.to_le_bytes().to_vec();
+    for piece in out.chunks_mut(32) {
+        let digest = Digest::of(&hasher);
+        piece.copy_from_slice(&digest.0[..piece.len()]);
+        hasher = digest.0.to_vec();
+    }
+    out
+}

@@ -1,0 +1,199 @@
+//! Connections. PostgreSQL has one pool; SQLite has one writing connection, whose transactions begin immediately, and a pool
+//! of readers, so that nobody is refused for upgrading a read.
+
+use std::time::Duration;
+
+use sea_orm::sqlx::sqlite::{SqliteJournalMode, SqliteSynchronous};
+use sea_orm::{
+    ConnectOptions, Database, DatabaseBackend, DatabaseConnection, DatabaseTransaction, DbErr, SqliteTransactionMode,
+    TransactionOptions, TransactionTrait,
+};
+
+use crate::sql;
+
+#[cfg(feature = "postgres")]
+const POSTGRES_CONNECTIONS_MAX: u32 = 8;
+const SQLITE_READERS_MAX: u32 = 4;
+const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(10);
+#[cfg(feature = "postgres")]
+const STATEMENT_TIMEOUT: Duration = Duration::from_secs(60);
+
+#[derive(Debug, thiserror::Error)]
+pub enum RecordsError {
+    #[error("the database cannot be reached: {reason}")]
+    Unavailable { reason: String },
+    #[error("`{scheme}` is not a database that this program speaks: sqlite://PATH{postgres}")]
+    UnknownScheme { scheme: String, postgres: &'static str },
+    #[error("the definitions were changed by somebody else meanwhile (version {found}, not {expected}); read them again and repeat")]
+    Conflict { expected: u64, found: u64 },
+    #[error("request {id} exists already with another body")]
+    RequestConflict { id: schemas::RequestId },
+    #[error("{what} is unknown")]
+    Unknown { what: String },
+    #[error("{what}")]
+    Refused { code: &'static str, what: String },
+    #[error("the statement failed: {0}")]
+    Statement(String),
+    #[error("a row does not hold what it should: {0}")]
+    Corrupt(String),
+    #[error("this scheduler does not lead any more")]
+    Fenced,
+}
+
+impl RecordsError {
+    /// Worth the same call again.
+    pub fn is_transient(&self) -> bool {
+        matches!(self, RecordsError::Unavailable { .. })
+    }
+
+    pub fn code(&self) -> &'static str {
+        match self {
+            RecordsError::Unavailable { .. } => "database-unavailable",
+            RecordsError::UnknownScheme { .. } => "database-unknown",
+            RecordsError::Conflict { .. } => "definitions-conflict",
+            RecordsError::RequestConflict { .. } => "conflict",
+            RecordsError::Unknown { .. } => "unknown",
+            RecordsError::Refused { code, .. } => code,
+            RecordsError::Statement(_) => "statement-failed",
+            RecordsError::Corrupt(_) => "row-corrupt",
+            RecordsError::Fenced => "fenced",
+        }
+    }
+}
+
+impl From<DbErr> for RecordsError {
+    fn from(error: DbErr) -> Self {
+        let text = error.to_string();
+        match error {
+            DbErr::Conn(_) | DbErr::ConnectionAcquire(_) => RecordsError::Unavailable { reason: text },
+            // Lost connections, deadlocks, serialisation failures and shutdowns come as execution errors with these words.
+            _ if TRANSIENT.iter().any(|word| text.contains(word)) => RecordsError::Unavailable { reason: text },
+            _ => RecordsError::Statement(text),
+        }
+    }
+}
+
+const TRANSIENT: [&str; 12] = [
+    "deadlock detected",
+    "could not serialize",
+    "database is locked",
+    "terminating connection",
+    "the database system is",
+    "Connection reset",
+    "Connection refused",
+    "Broken pipe",
+    "unexpected end of file",
+    "expected to read",
+    "error communicating with database",
+    "pool timed out",
+];
+
+impl From<serde_json::Error> for RecordsError {
+    fn from(error: serde_json::Error) -> Self {
+        RecordsError::Corrupt(error.to_string())
+    }
+}
+
+/// A handle on the database; cheap to clone.
+#[derive(Clone)]
+pub struct Records {
+    write: DatabaseConnection,
+    read: DatabaseConnection,
+    url: std::sync::Arc<str>,
+}
+
+impl Records {
+    /// `sqlite:///path/to/file` (made if absent) or `postgres://user:password@host/database`.
+    pub async fn open(url: &str) -> Result<Records, RecordsError> {
+        let scheme = url.split(':').next().unwrap_or_default();
+        match scheme {
+            "sqlite" => {
+                let write = sqlite(url, 1).await?;
+                let read = sqlite(url, SQLITE_READERS_MAX).await?;
+                Ok(Records { write, read, url: url.into() })
+            }
+            #[cfg(feature = "postgres")]
+            "postgres" | "postgresql" => {
+                let pool = postgres(url).await?;
+                Ok(Records { write: pool.clone(), read: pool, url: url.into() })
+            }
+            _ => Err(RecordsError::UnknownScheme {
+                scheme: scheme.to_owned(),
+                postgres: if cfg!(feature = "postgres") { " or postgres://USER:PASSWORD@HOST/DATABASE" } else { "" },
+            }),
+        }
+    }
+
+    pub fn is_postgres(&self) -> bool {
+        self.write.get_database_backend() == DatabaseBackend::Postgres
+    }
+
+    /// Now, by the database's clock: what leases and silence are judged by.
+    pub async fn now_ms(&self) -> Result<i64, RecordsError> {
+        let now = sql::number(&self.read, "SELECT {now_ms}", vec![]).await?;
+        now.ok_or_else(|| RecordsError::Corrupt("the database told no time".into()))
+    }
+
+    pub(crate) async fn begin(&self) -> Result<DatabaseTransaction, RecordsError> {
+        let options = TransactionOptions {
+            sqlite_transaction_mode: Some(SqliteTransactionMode::Immediate),
+            ..TransactionOptions::default()
+        };
+        Ok(self.write.begin_with_options(options).await?)
+    }
+
+    pub(crate) fn reader(&self) -> &DatabaseConnection {
+        &self.read
+    }
+
+    pub(crate) fn url(&self) -> &str {
+        &self.url
+    }
+
+    pub(crate) fn writer(&self) -> &DatabaseConnection {
+        &self.write
+    }
+
+    pub async fn close(self) {
+        let _ = self.read.clone().close().await;
+        let _ = self.write.clone().close().await;
+    }
+}
+
+/// Milliseconds since 1970 by this process's clock: for what is shown, not for what is decided.
+pub(crate) fn clock_ms() -> i64 {
+    std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).map_or(0, |d| d.as_millis() as i64)
+}
+
+async fn sqlite(url: &str, connections: u32) -> Result<DatabaseConnection, RecordsError> {
+    let mut options = ConnectOptions::new(url);
+    options
+        .max_connections(connections)
+        .min_connections(1)
+        .acquire_timeout(ACQUIRE_TIMEOUT)
+        .sqlx_logging(false)
+        .test_before_acquire(false)
+        .map_sqlx_sqlite_opts(|sqlite| {
+            sqlite
+                .create_if_missing(true)
+                .journal_mode(SqliteJournalMode::Wal)
+                .synchronous(SqliteSynchronous::Full)
+                .busy_timeout(Duration::from_secs(10))
+                .statement_cache_capacity(400)
+        });
+    Ok(Database::connect(options).await?)
+}
+
+#[cfg(feature = "postgres")]
+async fn postgres(url: &str) -> Result<DatabaseConnection, RecordsError> {
+    let mut options = ConnectOptions::new(url);
+    options
+        .max_connections(POSTGRES_CONNECTIONS_MAX)
+        .min_connections(1)
+        .acquire_timeout(ACQUIRE_TIMEOUT)
+        .statement_timeout(STATEMENT_TIMEOUT)
+        .sqlx_logging(false)
+        .map_sqlx_postgres_opts(|postgres| postgres.application_name("tidegate").statement_cache_capacity(400));
+    // A URL can hold a password: the reason never repeats it.
+    Database::connect(options).await.map_err(|error| RecordsError::Unavailable { reason: error.to_string() })
+}

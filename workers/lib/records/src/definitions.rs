@@ -1,0 +1,367 @@
+//! Definitions as rows: `apply` makes the database match, all or nothing, and derives what other tables need of them:
+//! targets, settings, schedules.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+
+use domain::definitions::{Accepted, Rename};
+use domain::{effective, schedule, site, targets};
+use schemas::name::Kind;
+use schemas::{ConsoleName, Definitions, DistributionName, Request, RequestId, RequestKind, Schedule, Settings, StoreId};
+use sea_orm::{ConnectionTrait, DatabaseTransaction, FromQueryResult, Value};
+use serde::Serialize;
+use serde_json::{Map, Value as Json};
+use uuid::Uuid;
+
+use crate::db::{Records, RecordsError, clock_ms};
+use crate::{requests, sql};
+
+/// The lane that syncs use (SPEC §10, 3); every site consumes it.
+pub const SYNC_CHANNEL: &str = "sync";
+
+/// All definitions in effect, with the version that they stand under.
+#[derive(Debug, Clone)]
+pub struct Fleet {
+    pub version: u64,
+    pub definitions: Definitions,
+    pub stores: BTreeMap<DistributionName, StoreId>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Change {
+    Created,
+    Changed,
+    Renamed,
+    Unchanged,
+    Deleted,
+}
+
+#[derive(Debug, Clone, Serialize)]
+pub struct ObjectChange {
+    pub kind: Kind,
+    pub name: String,
+    pub change: Change,
+}
+
+#[derive(Debug, Clone, Serialize)]
+pub struct Applied {
+    pub version: u64,
+    pub objects: Vec<ObjectChange>,
+    /// The refreshes that were asked for.
+    pub requests: Vec<RequestId>,
+}
+
+#[derive(FromQueryResult)]
+struct ObjectRow {
+    kind: String,
+    name: String,
+    spec: String,
+    store: Option<String>,
+}
+
+impl Records {
+    pub async fn fleet_version(&self) -> Result<u64, RecordsError> {
+        let version = sql::number(self.reader(), "SELECT number FROM tide_meta WHERE name = 'fleet_version'", vec![]);
+        Ok(version.await?.unwrap_or(0) as u64)
+    }
+
+    pub async fn fleet(&self) -> Result<Fleet, RecordsError> {
+        loop {
+            let version = self.fleet_version().await?;
+            let fleet = read(self.reader(), version).await?;
+            // Two reads outside a transaction: read again if somebody applied in between.
+            if self.fleet_version().await? == version {
+                return Ok(fleet);
+            }
+        }
+    }
+
+    /// Stores the whole fleet as validated against version `based_on`; anything that is not in it is deleted. Fails with
+    /// `Conflict` if somebody else was faster.
+    pub async fn apply(
+        &self,
+        accepted: &Accepted,
+        based_on: u64,
+        console: Option<&ConsoleName>,
+    ) -> Result<Applied, RecordsError> {
+        let now_ms = clock_ms();
+        let tx = self.begin().await?;
+        let found = sql::number(
+            &tx,
+            "SELECT number FROM tide_meta WHERE name = 'fleet_version' {for_update}",
+            vec![],
+        )
+        .await?
+        .unwrap_or(0) as u64;
+        if found != based_on {
+            return Err(RecordsError::Conflict { expected: based_on, found });
+        }
+        let version = found + 1;
+        for rename in &accepted.renames {
+            carry_out(&tx, rename).await?;
+        }
+        let objects = write_objects(&tx, &accepted.definitions, &accepted.renames, now_ms).await?;
+        let touched = objects.iter().any(|o| o.change != Change::Unchanged);
+        let mut asked = Vec::new();
+        if touched {
+            sql::exec(&tx, "UPDATE tide_meta SET number = $1 WHERE name = 'fleet_version'", vec![(version as i64).into()])
+                .await?;
+            write_targets(&tx, &accepted.definitions).await?;
+            write_settings(&tx, &accepted.definitions, version).await?;
+            write_schedules(&tx, &accepted.definitions, now_ms).await?;
+            asked = ask_refreshes(&tx, &accepted.definitions, version, console, now_ms).await?;
+        }
+        tx.commit().await?;
+        Ok(Applied { version: if touched { version } else { found }, objects, requests: asked })
+    }
+}
+
+async fn read(c: &impl ConnectionTrait, version: u64) -> Result<Fleet, RecordsError> {
+    let rows: Vec<ObjectRow> = sql::rows(c, "SELECT kind, name, spec, store FROM tide_objects ORDER BY kind, name", vec![]).await?;
+    let mut sections: Map<String, Json> = Map::new();
+    let mut stores = BTreeMap::new();
+    for row in rows {
+        let kind = Kind::parse(&row.kind).ok_or_else(|| RecordsError::Corrupt(format!("object kind `{}`", row.kind)))?;
+        let section = sections.entry(kind.plural()).or_insert_with(|| Json::Object(Map::new()));
+        if let (Some(store), Ok(name)) = (row.store, DistributionName::try_from(row.name.as_str())) {
+            stores.insert(name, store.parse().map_err(|e| RecordsError::Corrupt(format!("store id: {e}")))?);
+        }
+        section[row.name] = serde_json::from_str(&row.spec)?;
+    }
+    Ok(Fleet { version, definitions: serde_json::from_value(Json::Object(sections))?, stores })
+}
+
+/// The objects of all sections as (kind, name) → JSON.
+fn flatten(definitions: &Definitions) -> Result<BTreeMap<(Kind, String), Json>, RecordsError> {
+    let mut all = BTreeMap::new();
+    let Json::Object(sections) = serde_json::to_value(definitions)? else { return Ok(all) };
+    for (section, objects) in sections {
+        let kind = Kind::parse(&section).ok_or_else(|| RecordsError::Corrupt(format!("section `{section}`")))?;
+        if let Json::Object(objects) = objects {
+            all.extend(objects.into_iter().map(|(name, spec)| ((kind, name), spec)));
+        }
+    }
+    Ok(all)
+}
+
+async fn write_objects(
+    tx: &DatabaseTransaction,
+    definitions: &Definitions,
+    renames: &[Rename],
+    now_ms: i64,
+) -> Result<Vec<ObjectChange>, RecordsError> {
+    let existing: Vec<ObjectRow> = sql::rows(tx, "SELECT kind, name, spec, store FROM tide_objects", vec![]).await?;
+    let mut existing: HashMap<(String, String), ObjectRow> =
+        existing.into_iter().map(|row| ((row.kind.clone(), row.name.clone()), row)).collect();
+    let mut changes = Vec::new();
+    let mut rows: Vec<Vec<Value>> = Vec::new();
+    let mut created_seq =
+        sql::number(tx, "SELECT number FROM tide_meta WHERE name = 'created_seq'", vec![]).await?.unwrap_or(0);
+    for ((kind, name), spec) in flatten(definitions)? {
+        let before = existing.remove(&(kind.as_str().to_owned(), name.clone()));
+        let text = spec.to_string();
+        let renamed = renames.iter().any(|r| r.kind == kind && r.new == name);
+        let change = match &before {
+            None => Change::Created,
+            Some(_) if renamed => Change::Renamed,
+            Some(row) if serde_json::from_str::<Json>(&row.spec)? == spec => Change::Unchanged,
+            Some(_) => Change::Changed,
+        };
+        changes.push(ObjectChange { kind, name: name.clone(), change });
+        if change == Change::Unchanged {
+            continue;
+        }
+        created_seq += 1;
+        let store = match before {
+            Some(row) => row.store,
+            None if kind == Kind::Distribution => Some(Uuid::now_v7().to_string()),
+            None => None,
+        };
+        let title = spec.get("title").and_then(Json::as_str).map(str::to_owned);
+        rows.push(vec![
+            kind.as_str().into(),
+            name.into(),
+            text.into(),
+            title.into(),
+            1i64.into(),
+            created_seq.into(),
+            store.into(),
+            now_ms.into(),
+            now_ms.into(),
+        ]);
+    }
+    let head = "INSERT INTO tide_objects (kind, name, spec, title, version, created_seq, store, created_ms, changed_ms)";
+    let tail = "ON CONFLICT (kind, name) DO UPDATE SET spec = excluded.spec, title = excluded.title,
+        version = tide_objects.version + 1, changed_ms = excluded.changed_ms";
+    sql::insert_rows(tx, head, &rows, tail).await?;
+    sql::exec(tx, "UPDATE tide_meta SET number = $1 WHERE name = 'created_seq'", vec![created_seq.into()]).await?;
+    for ((kind, name), _) in existing {
+        let deleted = Kind::parse(&kind).ok_or_else(|| RecordsError::Corrupt(format!("object kind `{kind}`")))?;
+        sql::exec(tx, "DELETE FROM tide_objects WHERE kind = $1 AND name = $2", vec![kind.into(), name.clone().into()]).await?;
+        changes.push(ObjectChange { kind: deleted, name, change: Change::Deleted });
+    }
+    Ok(changes)
+}
+
+/// Columns that hold names of a kind, and which lanes' names hold it.
+fn places(kind: Kind) -> &'static [(&'static str, &'static str)] {
+    match kind {
+        Kind::Distribution => &[
+            ("tide_jobs", "distribution"),
+            ("tide_revisions", "distribution"),
+            ("tide_packs", "distribution"),
+            ("tide_holdings", "distribution"),
+        ],
+        Kind::Subscriber => &[("tide_jobs", "subscriber"), ("tide_holdings", "subscriber"), ("tide_sites", "subscriber"), ("tide_settings", "subscriber")],
+        Kind::Channel => &[("tide_jobs", "channel")],
+        Kind::Distributor => &[("tide_jobs", "distributor")],
+        Kind::Group | Kind::Hierarchy | Kind::Sync => &[],
+    }
+}
+
+/// Renames the object and its history. Content stays where it is: stores go by an id of their own.
+async fn carry_out(tx: &DatabaseTransaction, rename: &Rename) -> Result<(), RecordsError> {
+    let (old, new) = (Value::from(rename.old.clone()), Value::from(rename.new.clone()));
+    for (table, column) in places(rename.kind) {
+        if *table == "tide_jobs" {
+            let open = format!("SELECT COUNT(*) FROM tide_jobs WHERE {column} = $1 AND state IN ('waiting', 'queued', 'running')");
+            let open = sql::number(tx, &open, vec![old.clone()]).await?.unwrap_or(0);
+            if open > 0 {
+                return Err(RecordsError::Refused {
+                    code: "rename-with-open-jobs",
+                    what: format!(
+                        "{} {} has {open} open jobs, which go by its name; wait for them or cancel them, then rename it",
+                        rename.kind, rename.old
+                    ),
+                });
+            }
+        }
+        sql::exec(tx, &format!("UPDATE {table} SET {column} = $1 WHERE {column} = $2"), vec![new.clone(), old.clone()]).await?;
+    }
+    let text = "UPDATE tide_objects SET name = $1 WHERE kind = $2 AND name = $3";
+    sql::exec(tx, text, vec![new, rename.kind.as_str().into(), old]).await?;
+    Ok(())
+}
+
+async fn write_targets(tx: &DatabaseTransaction, definitions: &Definitions) -> Result<(), RecordsError> {
+    sql::exec(tx, "DELETE FROM tide_targets", vec![]).await?;
+    let rows: Vec<Vec<Value>> = targets::targets(definitions)
+        .into_iter()
+        .map(|t| {
+            vec![
+                t.channel.to_string().into(),
+                t.distribution.to_string().into(),
+                t.subscriber.to_string().into(),
+                i32::from(t.active).into(),
+                t.why.to_string().into(),
+            ]
+        })
+        .collect();
+    sql::insert_rows(tx, "INSERT INTO tide_targets (channel, distribution, subscriber, active, why)", &rows, "").await?;
+    Ok(())
+}
+
+#[derive(FromQueryResult)]
+struct SettingsRow {
+    subscriber: String,
+    settings: String,
+}
+
+/// A site's settings get a new version only if they differ.
+async fn write_settings(tx: &DatabaseTransaction, definitions: &Definitions, version: u64) -> Result<(), RecordsError> {
+    let before: Vec<SettingsRow> = sql::rows(tx, "SELECT subscriber, settings FROM tide_settings", vec![]).await?;
+    let before: HashMap<String, String> = before.into_iter().map(|r| (r.subscriber, r.settings)).collect();
+    let mut channels = site::channels_by_subscriber(definitions);
+    let mut rows: Vec<Vec<Value>> = Vec::new();
+    for name in definitions.subscribers.keys() {
+        let mut own = channels.remove(name).unwrap_or_default();
+        own.extend(schemas::ChannelName::try_from(SYNC_CHANNEL));
+        let Some(settings) = site::settings_with(definitions, name, version, own) else { continue };
+        let old = before.get(name.as_str()).map(|text| serde_json::from_str::<Settings>(text)).transpose()?;
+        if old.is_some_and(|old| Settings { version, ..old } == settings) {
+            continue;
+        }
+        rows.push(vec![name.to_string().into(), (version as i64).into(), serde_json::to_string(&settings)?.into()]);
+    }
+    let tail = "ON CONFLICT (subscriber) DO UPDATE SET version = excluded.version, settings = excluded.settings";
+    sql::insert_rows(tx, "INSERT INTO tide_settings (subscriber, version, settings)", &rows, tail).await?;
+    let known: BTreeSet<&str> = definitions.subscribers.keys().map(|n| n.as_str()).collect();
+    for gone in before.keys().filter(|name| !known.contains(name.as_str())) {
+        sql::exec(tx, "DELETE FROM tide_settings WHERE subscriber = $1", vec![gone.clone().into()]).await?;
+    }
+    Ok(())
+}
+
+/// The clock-driven schedules of all objects: name, verb, object, rule.
+fn schedules(definitions: &Definitions) -> Vec<(String, &'static str, String, Schedule)> {
+    let mut all = Vec::new();
+    let mut push = |verb: &'static str, object: String, schedule: Option<&Schedule>| {
+        if let Some(rule) = schedule {
+            all.push((format!("{verb}/{object}"), verb, object, rule.clone()));
+        }
+    };
+    for (name, distributor) in &definitions.distributors {
+        push("refresh", name.to_string(), Some(&effective::refresh(distributor)));
+    }
+    for (name, distribution) in definitions.distributions.iter().filter(|(_, d)| d.active && !d.freeze_build) {
+        push("build", name.to_string(), distribution.build.as_ref());
+    }
+    for (name, channel) in definitions.channels.iter().filter(|(_, c)| c.active) {
+        push("send", name.to_string(), channel.send.as_ref());
+    }
+    for (name, subscriber) in &definitions.subscribers {
+        push("extract", name.to_string(), subscriber.extract.as_ref());
+    }
+    all
+}
+
+#[derive(FromQueryResult)]
+struct ScheduleRow {
+    name: String,
+    spec: String,
+}
+
+/// A schedule that is new or changed counts from now; the others keep their place.
+async fn write_schedules(tx: &DatabaseTransaction, definitions: &Definitions, now_ms: i64) -> Result<(), RecordsError> {
+    let before: Vec<ScheduleRow> = sql::rows(tx, "SELECT name, spec FROM tide_schedules", vec![]).await?;
+    let mut before: HashMap<String, String> = before.into_iter().map(|r| (r.name, r.spec)).collect();
+    let mut rows: Vec<Vec<Value>> = Vec::new();
+    for (name, verb, object, rule) in schedules(definitions) {
+        let spec = serde_json::to_string(&rule)?;
+        if before.remove(&name).is_some_and(|old| old == spec) {
+            continue;
+        }
+        let next = schedule::next_due(&rule, now_ms, now_ms);
+        rows.push(vec![name.into(), verb.into(), object.into(), spec.into(), now_ms.into(), next.into()]);
+    }
+    let tail = "ON CONFLICT (name) DO UPDATE SET spec = excluded.spec, anchor_ms = excluded.anchor_ms, next_due_ms = excluded.next_due_ms";
+    sql::insert_rows(tx, "INSERT INTO tide_schedules (name, verb, object, spec, anchor_ms, next_due_ms)", &rows, tail).await?;
+    for gone in before.into_keys() {
+        sql::exec(tx, "DELETE FROM tide_schedules WHERE name = $1", vec![gone.into()]).await?;
+    }
+    Ok(())
+}
+
+/// Distributors that refresh immediately are refreshed by the apply itself.
+async fn ask_refreshes(
+    tx: &DatabaseTransaction,
+    definitions: &Definitions,
+    version: u64,
+    console: Option<&ConsoleName>,
+    now_ms: i64,
+) -> Result<Vec<RequestId>, RecordsError> {
+    let mut asked = Vec::new();
+    for (name, distributor) in &definitions.distributors {
+        if !effective::refresh(distributor).is_immediate() {
+            continue;
+        }
+        let seed = format!("tidegate/apply/{version}/refresh/{name}");
+        let mut request = Request::new(RequestId(Uuid::new_v5(&Uuid::NAMESPACE_OID, seed.as_bytes())), RequestKind::Refresh);
+        request.selector.distributors.push(name.clone());
+        request.console = console.cloned();
+        if requests::insert_own(tx, &request, "apply", now_ms).await? {
+            asked.push(request.id);
+        }
+    }
+    Ok(asked)
+}

@@ -1,0 +1,213 @@
+//! Giving places in lanes: the first eligible jobs of a lane become `queued`, with the lane's next running numbers. It goes by
+//! query, never by a remembered event, so that nothing that happened unseen is lost.
+
+use std::collections::HashMap;
+
+use domain::state::State;
+use sea_orm::{ConnectionTrait, FromQueryResult, Value};
+
+use crate::compose;
+use crate::db::RecordsError;
+use crate::finish::{self, Ended};
+use crate::jobs::{COLUMNS, JobRow, Raw};
+use crate::lanes::LockedLane;
+use crate::publish::ToPublish;
+use crate::{CLAIM_MS, STEP_MAX, sql};
+
+/// True of a waiting job `j` whose turn may come: due, not travelling in another's message, nothing open that it waits for,
+/// and no older open job of its distribution in its lane.
+pub(crate) const ELIGIBLE: &str = "j.state = 'waiting' AND j.carried_by IS NULL AND j.cancel_requested_ms IS NULL
+    AND NOT EXISTS (SELECT 1 FROM tide_job_waits w JOIN tide_jobs a ON a.id = w.awaited_id
+        WHERE w.job_id = j.id AND a.state IN ('waiting', 'queued', 'running')
+            AND (w.until_ms IS NULL OR w.until_ms > {now_ms}))
+    AND NOT EXISTS (SELECT 1 FROM tide_jobs o WHERE o.lane = j.lane AND o.distribution = j.distribution
+        AND o.state IN ('waiting', 'queued', 'running') AND o.created_ms < j.created_ms
+        AND (o.carried_by IS NULL OR o.carried_by <> j.id))";
+
+#[derive(FromQueryResult)]
+struct Candidate {
+    id: String,
+    place: i64,
+    newest: Option<i64>,
+}
+
+/// Promotes in these locked lanes and returns what to publish.
+pub(crate) async fn promote(
+    c: &impl ConnectionTrait,
+    mut lanes: Vec<LockedLane>,
+    now_ms: i64,
+) -> Result<Vec<ToPublish>, RecordsError> {
+    lanes.retain(|lane| lane.paused == 0);
+    if lanes.is_empty() {
+        return Ok(Vec::new());
+    }
+    let mut chosen = candidates(c, &lanes, now_ms).await?;
+    let settled = settle_revisions(c, &chosen, now_ms).await?;
+    chosen.retain(|job| !settled.contains_key(&job.id.to_string()));
+    let numbered = take_numbers(c, &mut lanes, chosen, now_ms).await?;
+    compose::compose(c, numbered).await
+}
+
+async fn candidates(
+    c: &impl ConnectionTrait,
+    lanes: &[LockedLane],
+    now_ms: i64,
+) -> Result<Vec<JobRow>, RecordsError> {
+    let names: Vec<String> = lanes.iter().map(|l| l.name.clone()).collect();
+    let list = sql::list(2, names.len());
+    let text = format!(
+        "SELECT c.id, c.place, c.newest FROM (
+            SELECT j.id, j.lane,
+                ROW_NUMBER() OVER (PARTITION BY j.lane ORDER BY j.priority, j.created_ms, j.id) AS place,
+                CASE WHEN j.revision IS NULL AND j.kind <> 'build' THEN
+                    (SELECT MAX(r.number) FROM tide_revisions r WHERE r.distribution = j.distribution) END AS newest
+            FROM tide_jobs j WHERE j.lane IN ({list}) AND j.not_before_ms <= $1 AND {ELIGIBLE}
+        ) c JOIN tide_lanes l ON l.name = c.lane
+        WHERE c.place <= l.depth - (SELECT COUNT(*) FROM tide_jobs b
+            WHERE b.lane = c.lane AND b.state IN ('queued', 'running'))
+        ORDER BY c.place LIMIT {STEP_MAX}"
+    );
+    let mut values: Vec<Value> = vec![now_ms.into()];
+    values.extend(sql::values(&names));
+    let found: Vec<Candidate> = sql::rows(c, &text, values).await?;
+    let mut rows = load(c, found.iter().map(|f| f.id.clone()).collect()).await?;
+    let mut ordered = Vec::with_capacity(found.len());
+    for candidate in found {
+        let Some(mut job) = rows.remove(&candidate.id) else { continue };
+        debug_assert!(candidate.place > 0);
+        if job.raw.revision.is_none() && job.raw.kind != "build" {
+            // Zero stands for "there is none": revisions count from 1.
+            job.raw.revision = Some(candidate.newest.unwrap_or(0));
+        }
+        ordered.push(job);
+    }
+    Ok(ordered)
+}
+
+pub(crate) async fn load(c: &impl ConnectionTrait, ids: Vec<String>) -> Result<HashMap<String, JobRow>, RecordsError> {
+    let mut found = HashMap::with_capacity(ids.len());
+    for part in ids.chunks(sql::rows_per_statement(1)) {
+        let text = format!("SELECT {COLUMNS} FROM tide_jobs WHERE id IN ({})", sql::list(1, part.len()));
+        for raw in sql::rows::<Raw>(c, &text, sql::values(part)).await? {
+            found.insert(raw.id.clone(), JobRow::try_from(raw)?);
+        }
+    }
+    Ok(found)
+}
+
+#[derive(FromQueryResult)]
+struct Unfilled {
+    id: String,
+}
+
+/// Fills in the revision of jobs that waited for a build. A job for which there is none fails; one for which another open job
+/// does the same is ended in its favour. Returns those that ended.
+async fn settle_revisions(
+    c: &impl ConnectionTrait,
+    chosen: &[JobRow],
+    now_ms: i64,
+) -> Result<HashMap<String, ()>, RecordsError> {
+    let ids: Vec<String> = chosen.iter().filter(|j| j.raw.kind != "build").map(|j| j.raw.id.clone()).collect();
+    if ids.is_empty() {
+        return Ok(HashMap::new());
+    }
+    let text = format!("SELECT id FROM tide_jobs WHERE revision IS NULL AND id IN ({})", sql::list(1, ids.len()));
+    let unfilled: Vec<Unfilled> = sql::rows(c, &text, sql::values(&ids)).await?;
+    let mut settled = HashMap::new();
+    for row in unfilled {
+        let Some(job) = chosen.iter().find(|j| j.raw.id == row.id) else { continue };
+        if let Some(ended) = fill(c, job, now_ms).await? {
+            settled.insert(ended.job.clone(), ());
+            finish::finish(c, &[ended], now_ms).await?;
+        }
+    }
+    Ok(settled)
+}
+
+async fn fill(c: &impl ConnectionTrait, job: &JobRow, now_ms: i64) -> Result<Option<Ended>, RecordsError> {
+    let revision = job.raw.revision.unwrap_or(0);
+    if revision == 0 {
+        let error = format!("distribution {} has no revision: no build has succeeded yet", job.distribution);
+        return end(c, job, State::Failed, "no-revision", &error, now_ms).await.map(Some);
+    }
+    let same = "SELECT id FROM tide_jobs WHERE kind = $1 AND subscriber = $2 AND distribution = $3 AND revision = $4
+        AND state IN ('waiting', 'queued', 'running') LIMIT 1";
+    let values: Vec<Value> = vec![
+        job.raw.kind.clone().into(),
+        job.raw.subscriber.clone().into(),
+        job.raw.distribution.clone().into(),
+        revision.into(),
+    ];
+    if let Some(other) = sql::texts(c, same, values).await?.first() {
+        let move_request = "INSERT INTO tide_request_jobs (request_id, job_id)
+            SELECT request_id, $1 FROM tide_request_jobs WHERE job_id = $2 ON CONFLICT (request_id, job_id) DO NOTHING";
+        sql::exec(c, move_request, vec![other.clone().into(), job.raw.id.clone().into()]).await?;
+        sql::exec(c, "DELETE FROM tide_request_jobs WHERE job_id = $1", vec![job.raw.id.clone().into()]).await?;
+        let error = format!("job {other} does the same");
+        return end(c, job, State::Cancelled, "superseded", &error, now_ms).await.map(Some);
+    }
+    let note = note_of_failed_build(c, job, revision).await?;
+    let text = "UPDATE tide_jobs SET revision = $1, note = COALESCE($2, note) WHERE id = $3 OR (carried_by = $3 AND revision IS NULL)";
+    sql::exec(c, text, vec![revision.into(), note.into(), job.raw.id.clone().into()]).await?;
+    Ok(None)
+}
+
+/// S8: when the build that it waited for failed, the newest good revision is sent, and the job says so.
+async fn note_of_failed_build(
+    c: &impl ConnectionTrait,
+    job: &JobRow,
+    revision: i64,
+) -> Result<Option<String>, RecordsError> {
+    let text = "SELECT a.id FROM tide_job_waits w JOIN tide_jobs a ON a.id = w.awaited_id
+        WHERE w.job_id = $1 AND a.kind = 'build' AND a.state IN ('failed', 'cancelled') LIMIT 1";
+    let failed = sql::texts(c, text, vec![job.raw.id.clone().into()]).await?;
+    Ok(failed.first().map(|id| format!("build {id} did not succeed: revision {revision} is the newest good one")))
+}
+
+async fn end(
+    c: &impl ConnectionTrait,
+    job: &JobRow,
+    state: State,
+    code: &str,
+    error: &str,
+    now_ms: i64,
+) -> Result<Ended, RecordsError> {
+    let text = "UPDATE tide_jobs SET state = $1, error_code = $2, error = $3, ended_ms = $4 WHERE id = $5";
+    let id = job.raw.id.clone();
+    sql::exec(c, text, vec![state.as_str().into(), code.into(), error.into(), now_ms.into(), id.clone().into()]).await?;
+    Ok(Ended { job: id, state })
+}
+
+/// Marks the jobs queued under their lanes' next numbers, claimed for publishing by the caller.
+pub(crate) async fn take_numbers(
+    c: &impl ConnectionTrait,
+    lanes: &mut [LockedLane],
+    jobs: Vec<JobRow>,
+    now_ms: i64,
+) -> Result<Vec<(JobRow, i64)>, RecordsError> {
+    if jobs.is_empty() {
+        return Ok(Vec::new());
+    }
+    let mut next: HashMap<&str, &mut i64> =
+        lanes.iter_mut().map(|lane| (lane.name.as_str(), &mut lane.next_seq)).collect();
+    let mut numbered = Vec::with_capacity(jobs.len());
+    for job in jobs {
+        let Some(n) = next.get_mut(job.raw.lane.as_str()) else { continue };
+        numbered.push((job, **n));
+        **n += 1;
+    }
+    let rows: Vec<Vec<Value>> = numbered
+        .iter()
+        .map(|(job, n)| vec![job.raw.id.clone().into(), (*n).into(), now_ms.into(), (now_ms + CLAIM_MS).into()])
+        .collect();
+    let rest = "UPDATE tide_jobs SET state = CASE WHEN state = 'waiting' THEN 'queued' ELSE state END, seq_n = v.n,
+            seq_epoch = (SELECT number FROM tide_meta WHERE name = 'epoch'), queued_ms = COALESCE(queued_ms, v.queued_ms),
+            claimed_until_ms = v.claimed, published_ms = NULL, publications = publications + 1
+        FROM v WHERE tide_jobs.id = v.id";
+    sql::with_rows(c, &["id", "n", "queued_ms", "claimed"], &rows, rest).await?;
+    let lanes: Vec<Vec<Value>> =
+        lanes.iter().map(|lane| vec![lane.name.clone().into(), lane.next_seq.into()]).collect();
+    let rest = "UPDATE tide_lanes SET next_seq = v.next_seq FROM v WHERE tide_lanes.name = v.name";
+    sql::with_rows(c, &["name", "next_seq"], &lanes, rest).await?;
+    Ok(numbered)
+}

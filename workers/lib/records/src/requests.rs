@@ -1,0 +1,197 @@
+//! Requests: stored under the id that the asker chose, planned once by whoever claims them, ended with their last job.
+
+use schemas::{ChannelName, Digest, JobId, Request, RequestId, RequestKind};
+use sea_orm::{ConnectionTrait, FromQueryResult, Value};
+use uuid::Uuid;
+
+use crate::db::{Records, RecordsError, clock_ms};
+use crate::{finish, sql};
+
+/// How long a planner has before another one takes a request over.
+const PLAN_CLAIM_MS: i64 = 30_000;
+/// Requests that one call hands to a planner.
+const CLAIMED_MAX: usize = 64;
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Acceptance {
+    New,
+    /// The same request was stored before.
+    Known,
+}
+
+/// A request that the caller has claimed for planning.
+#[derive(Debug, Clone)]
+pub struct PendingRequest {
+    pub request: Request,
+    pub origin: String,
+}
+
+#[derive(Debug, Clone, serde::Serialize, FromQueryResult)]
+pub struct RequestStatus {
+    pub id: String,
+    pub kind: String,
+    pub state: String,
+    pub jobs: i64,
+    pub jobs_open: i64,
+    pub jobs_failed: i64,
+    pub note: Option<String>,
+    pub error_code: Option<String>,
+}
+
+#[derive(FromQueryResult)]
+struct Stored {
+    id: String,
+    digest: String,
+}
+
+#[derive(FromQueryResult)]
+struct Claimed {
+    body: String,
+    origin: String,
+}
+
+impl Records {
+    /// Stores requests; the same id with another body is a conflict and changes nothing. Results are in order.
+    pub async fn accept(
+        &self,
+        requests: &[Request],
+        origin: &str,
+    ) -> Result<Vec<Result<Acceptance, RecordsError>>, RecordsError> {
+        let now_ms = clock_ms();
+        let mut rows = Vec::with_capacity(requests.len());
+        let mut digests = Vec::with_capacity(requests.len());
+        for request in requests {
+            let (row, digest) = row(request, origin, now_ms)?;
+            rows.push(row);
+            digests.push(digest);
+        }
+        let tx = self.begin().await?;
+        let ids: Vec<String> = requests.iter().map(|r| r.id.to_string()).collect();
+        let before = stored(&tx, &ids).await?;
+        sql::insert_rows(&tx, INSERT, &rows, "ON CONFLICT (id) DO NOTHING").await?;
+        let after = stored(&tx, &ids).await?;
+        tx.commit().await?;
+        let mut seen = before.clone();
+        let mut answers = Vec::with_capacity(requests.len());
+        for (request, digest) in requests.iter().zip(digests) {
+            let id = request.id.to_string();
+            let matches = after.get(&id) == Some(&digest);
+            let new = seen.insert(id, digest).is_none();
+            answers.push(match (matches, new) {
+                (false, _) => Err(RecordsError::RequestConflict { id: request.id }),
+                (true, true) => Ok(Acceptance::New),
+                (true, false) => Ok(Acceptance::Known),
+            });
+        }
+        Ok(answers)
+    }
+
+    /// Takes accepted requests for planning, oldest first; a claim that is not used up runs out.
+    pub async fn claim_requests(&self) -> Result<Vec<PendingRequest>, RecordsError> {
+        let now_ms = clock_ms();
+        let find = format!(
+            "SELECT id FROM tide_requests WHERE state = 'accepted' AND claimed_until_ms < $1 ORDER BY created_ms, id LIMIT {CLAIMED_MAX}"
+        );
+        if sql::texts(self.reader(), &find, vec![now_ms.into()]).await?.is_empty() {
+            return Ok(Vec::new());
+        }
+        let text = format!(
+            "UPDATE tide_requests SET claimed_until_ms = $2 WHERE state = 'accepted' AND claimed_until_ms < $1 AND id IN
+                (SELECT id FROM tide_requests WHERE state = 'accepted' AND claimed_until_ms < $1
+                    ORDER BY created_ms, id LIMIT {CLAIMED_MAX} {{skip_locked}})
+            RETURNING body, origin"
+        );
+        let claimed: Vec<Claimed> =
+            sql::rows(self.writer(), &text, vec![now_ms.into(), (now_ms + PLAN_CLAIM_MS).into()]).await?;
+        claimed
+            .into_iter()
+            .map(|c| Ok(PendingRequest { request: serde_json::from_str(&c.body)?, origin: c.origin }))
+            .collect()
+    }
+
+    /// Every job of the request is in its lane. It ends at once if none is open.
+    pub async fn planned(&self, id: RequestId, note: Option<&str>) -> Result<(), RecordsError> {
+        let now_ms = clock_ms();
+        let tx = self.begin().await?;
+        let text = "UPDATE tide_requests SET state = 'open', planned_ms = $2, note = COALESCE($3, note) WHERE id = $1 AND state = 'accepted'";
+        sql::exec(&tx, text, vec![id.to_string().into(), now_ms.into(), note.map(str::to_owned).into()]).await?;
+        finish::complete_requests(&tx, &[id.to_string()], now_ms).await?;
+        tx.commit().await?;
+        Ok(())
+    }
+
+    /// The request cannot be carried out: it ends as failed, with its reason.
+    pub async fn refuse_request(&self, id: RequestId, code: &str, reason: &str) -> Result<(), RecordsError> {
+        let text = "UPDATE tide_requests SET state = 'failed', error_code = $2, note = $3, ended_ms = $4 WHERE id = $1 AND state = 'accepted'";
+        let values = vec![id.to_string().into(), code.into(), reason.into(), clock_ms().into()];
+        sql::exec(self.writer(), text, values).await?;
+        Ok(())
+    }
+
+    /// Free for another planner at once, after a fault that passes.
+    pub async fn unclaim_request(&self, id: RequestId, after_ms: i64) -> Result<(), RecordsError> {
+        let text = "UPDATE tide_requests SET claimed_until_ms = $2 WHERE id = $1 AND state = 'accepted'";
+        sql::exec(self.writer(), text, vec![id.to_string().into(), (clock_ms() + after_ms).into()]).await?;
+        Ok(())
+    }
+
+    pub async fn request_status(&self, id: RequestId) -> Result<Option<RequestStatus>, RecordsError> {
+        let text = "SELECT id, kind, state, jobs, jobs_open, jobs_failed, note, error_code FROM requests WHERE id = $1";
+        Ok(sql::row(self.reader(), text, vec![id.to_string().into()]).await?)
+    }
+}
+
+const INSERT: &str = "INSERT INTO tide_requests (id, kind, body, digest, console, origin, state, created_ms)";
+
+fn row(request: &Request, origin: &str, now_ms: i64) -> Result<(Vec<Value>, String), RecordsError> {
+    let body = serde_json::to_string(request)?;
+    let digest = Digest::of(body.as_bytes()).hex();
+    let row = vec![
+        request.id.to_string().into(),
+        request.kind.as_str().into(),
+        body.into(),
+        digest.clone().into(),
+        request.console.as_ref().map(ToString::to_string).into(),
+        origin.into(),
+        "accepted".into(),
+        now_ms.into(),
+    ];
+    Ok((row, digest))
+}
+
+async fn stored(
+    c: &impl ConnectionTrait,
+    ids: &[String],
+) -> Result<std::collections::HashMap<String, String>, RecordsError> {
+    if ids.is_empty() {
+        return Ok(Default::default());
+    }
+    let text = format!("SELECT id, digest FROM tide_requests WHERE id IN ({})", sql::list(1, ids.len()));
+    let found: Vec<Stored> = sql::rows(c, &text, sql::values(ids)).await?;
+    Ok(found.into_iter().map(|s| (s.id, s.digest)).collect())
+}
+
+/// Inside another transaction: stores a request of the system's own, whose id says what it came from.
+pub(crate) async fn insert_own(
+    c: &impl ConnectionTrait,
+    request: &Request,
+    origin: &str,
+    now_ms: i64,
+) -> Result<bool, RecordsError> {
+    let (row, _) = row(request, origin, now_ms)?;
+    Ok(sql::insert_rows(c, INSERT, &[row], "ON CONFLICT (id) DO NOTHING").await? == 1)
+}
+
+/// A new revision goes out on a channel whose send schedule is `immediately`, or of a distribution with `send_after_build`.
+pub(crate) async fn send_of_new_revision(
+    c: &impl ConnectionTrait,
+    build: JobId,
+    channel: &ChannelName,
+    now_ms: i64,
+) -> Result<(), RecordsError> {
+    let id = RequestId(Uuid::new_v5(&build.0, format!("send/{channel}").as_bytes()));
+    let mut request = Request::new(id, RequestKind::Send);
+    request.selector.channels.push(channel.clone());
+    insert_own(c, &request, "revision", now_ms).await?;
+    Ok(())
+}

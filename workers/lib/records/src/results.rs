@@ -1,0 +1,457 @@
+//! Reports become rows: a batch in one transaction, in any order, each by the one function that says which moves are legal.
+//! The same transaction records the result and promotes what comes next.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+
+use domain::retry::backoff_ms;
+use domain::state::{Happening, Move, State};
+use schemas::{BuildResult, Event, ExtractOutcome, Fault, JobId, JobResult, Report};
+use sea_orm::{ConnectionTrait, Value};
+
+use crate::db::{Records, RecordsError, clock_ms};
+use crate::events::{self, JobEvent};
+use crate::finish::{self, Ended};
+use crate::insert::Template;
+use crate::jobs::JobRow;
+use crate::publish::ToPublish;
+use crate::{lanes, promote, requests, sql};
+
+/// What a batch came to.
+#[derive(Debug, Default)]
+pub struct Recorded {
+    /// Reports that changed a job.
+    pub applied: usize,
+    /// Late, doubled, or of an older attempt.
+    pub ignored: usize,
+    /// Reports of jobs that this database does not have.
+    pub unknown: Vec<Report>,
+    pub publish: Vec<ToPublish>,
+    /// A new revision asked for sends: a planner has work.
+    pub requests: usize,
+}
+
+impl Records {
+    /// Applies a batch of reports. Calling it again with the same reports changes nothing.
+    pub async fn record(&self, reports: &[Report]) -> Result<Recorded, RecordsError> {
+        if reports.is_empty() {
+            return Ok(Recorded::default());
+        }
+        let ids: Vec<String> =
+            reports.iter().map(|r| r.job.to_string()).collect::<BTreeSet<_>>().into_iter().collect();
+        let now_ms = clock_ms();
+        let tx = self.begin().await?;
+        let names = lanes::around(&tx, &ids).await?;
+        let locked = lanes::lock(&tx, &names).await?;
+        let mut batch = Batch { rows: promote::load(&tx, ids).await?, now_ms, ..Batch::default() };
+        for report in reports {
+            batch.apply(report)?;
+        }
+        batch.write(&tx).await?;
+        finish::finish(&tx, &batch.ended, now_ms).await?;
+        let publish = promote::promote(&tx, locked, now_ms).await?;
+        let requests = batch.sends.len();
+        tx.commit().await?;
+        Ok(Recorded { applied: batch.applied, ignored: batch.ignored, unknown: batch.unknown, publish, requests })
+    }
+}
+
+/// The changes of one batch, decided before anything is written.
+#[derive(Default)]
+struct Batch {
+    now_ms: i64,
+    rows: HashMap<String, JobRow>,
+    changes: BTreeMap<String, JobChange>,
+    ended: Vec<Ended>,
+    events: Vec<JobEvent>,
+    holdings: BTreeMap<(String, String), HoldingChange>,
+    revisions: Vec<Vec<Value>>,
+    packs: Vec<Vec<Value>>,
+    sends: Vec<(JobId, schemas::ChannelName)>,
+    applied: usize,
+    ignored: usize,
+    unknown: Vec<Report>,
+}
+
+#[derive(Default, Clone)]
+struct JobChange {
+    state: Option<State>,
+    attempt: i32,
+    not_before_ms: i64,
+    worker: Option<String>,
+    error_code: Option<String>,
+    error: Option<String>,
+    result: Option<String>,
+    revision: Option<i64>,
+    content: Option<i64>,
+    needed: Option<i64>,
+    moved: Option<i64>,
+    files: Option<i64>,
+    took_ms: Option<i64>,
+    started_ms: Option<i64>,
+    ended_ms: Option<i64>,
+    /// Published no more: it will be published again.
+    unpublish: bool,
+}
+
+#[derive(Default)]
+struct HoldingChange {
+    stored: Option<i64>,
+    extracted: Option<i64>,
+    target: Option<String>,
+    pinned: bool,
+}
+
+impl Batch {
+    fn apply(&mut self, report: &Report) -> Result<(), RecordsError> {
+        let id = report.job.to_string();
+        let Some(row) = self.rows.get(&id) else {
+            self.unknown.push(report.clone());
+            return Ok(());
+        };
+        let happening = match &report.event {
+            Event::Started {} => Happening::Started { attempt: report.attempt },
+            Event::Succeeded { .. } => Happening::Succeeded,
+            Event::Failed { fault, .. } => {
+                Happening::Failed { attempt: report.attempt, permanent: fault.permanent }
+            }
+            Event::Yielded {} => Happening::Yielded { attempt: report.attempt },
+            Event::Cancelled {} => Happening::Cancelled,
+        };
+        match row.standing().after(happening) {
+            Move::Ignore => self.ignored += 1,
+            Move::To(State::Running) => self.started(&id, report),
+            Move::To(state) => self.end(&id, state, report)?,
+            Move::Retry { attempt } => self.retry(&id, attempt, report),
+            Move::Return => self.give_back(&id, report),
+        }
+        Ok(())
+    }
+
+    fn change(&mut self, id: &str) -> &mut JobChange {
+        self.applied += 1;
+        let attempt = self.rows[id].raw.attempt;
+        self.changes.entry(id.to_owned()).or_insert_with(|| JobChange { attempt, ..JobChange::default() })
+    }
+
+    fn set_state(&mut self, id: &str, state: State) {
+        if let Some(row) = self.rows.get_mut(id) {
+            row.state = state;
+        }
+    }
+
+    fn event(&mut self, id: &str, report: &Report, event: &'static str, detail: Option<String>) {
+        self.events.push(JobEvent {
+            job: self.rows[id].id,
+            at_ms: report.at_ms,
+            attempt: report.attempt,
+            event,
+            worker: Some(report.worker.clone()),
+            detail,
+        });
+    }
+
+    fn started(&mut self, id: &str, report: &Report) {
+        self.set_state(id, State::Running);
+        let at_ms = report.at_ms;
+        let change = self.change(id);
+        change.state = Some(State::Running);
+        change.worker = Some(report.worker.clone());
+        change.started_ms = Some(at_ms);
+        self.event(id, report, "started", None);
+    }
+
+    fn retry(&mut self, id: &str, attempt: u32, report: &Report) {
+        self.set_state(id, State::Waiting);
+        let (seed, now_ms) = (self.rows[id].id.0.as_u64_pair().0, self.now_ms);
+        if let Some(row) = self.rows.get_mut(id) {
+            row.attempt = attempt;
+        }
+        let change = self.change(id);
+        change.state = Some(State::Waiting);
+        change.attempt = attempt as i32;
+        change.not_before_ms = now_ms + backoff_ms(attempt, seed);
+        change.unpublish = true;
+        let mut detail = None;
+        if let Event::Failed { fault, .. } = &report.event {
+            change.error_code = Some(fault.code.clone());
+            change.error = Some(fault.message.clone());
+            detail = Some(fault.to_string());
+        }
+        self.event(id, report, "retry", detail);
+    }
+
+    fn give_back(&mut self, id: &str, report: &Report) {
+        self.set_state(id, State::Waiting);
+        let change = self.change(id);
+        change.state = Some(State::Waiting);
+        change.unpublish = true;
+        self.event(id, report, "yielded", None);
+    }
+
+    fn end(&mut self, id: &str, state: State, report: &Report) -> Result<(), RecordsError> {
+        self.set_state(id, state);
+        let now_ms = self.now_ms;
+        let change = self.change(id);
+        change.state = Some(state);
+        change.worker = Some(report.worker.clone());
+        change.ended_ms = Some(now_ms);
+        match &report.event {
+            Event::Succeeded { took_ms, result } => {
+                change.took_ms = Some(*took_ms);
+                change.result = Some(serde_json::to_string(result)?);
+                self.succeeded(id, result)?;
+            }
+            Event::Failed { took_ms, fault } => {
+                change.took_ms = Some(*took_ms);
+                change.error_code = Some(fault.code.clone());
+                change.error = Some(fault.message.clone());
+            }
+            Event::Started {} | Event::Yielded {} | Event::Cancelled {} => {}
+        }
+        self.ended.push(Ended { job: id.to_owned(), state });
+        Ok(())
+    }
+
+    fn succeeded(&mut self, id: &str, result: &JobResult) -> Result<(), RecordsError> {
+        match result {
+            JobResult::Build(build) => self.built(id, build),
+            JobResult::Send(send) => {
+                let change = self.changes.entry(id.to_owned()).or_default();
+                change.content = Some(send.bytes_content as i64);
+                change.needed = Some(send.bytes_needed as i64);
+                change.moved = Some(send.bytes_fetched as i64);
+                let revision = self.rows[id].raw.revision;
+                self.holding(id).stored = revision;
+                Ok(())
+            }
+            JobResult::Extract(extract) => {
+                let change = self.changes.entry(id.to_owned()).or_default();
+                change.files = Some((extract.files_written + extract.files_removed) as i64);
+                change.moved = Some(0);
+                if extract.outcome != ExtractOutcome::Superseded {
+                    let row = &self.rows[id];
+                    let revision = row.raw.revision;
+                    let pin = matches!(serde_json::from_str(&row.raw.task)?, Template::Extract { pin: true, .. });
+                    let target = extract.target.clone();
+                    let holding = self.holding(id);
+                    holding.extracted = revision;
+                    holding.target = Some(target);
+                    holding.pinned = pin;
+                }
+                Ok(())
+            }
+        }
+    }
+
+    fn holding(&mut self, id: &str) -> &mut HoldingChange {
+        let row = &self.rows[id].raw;
+        let key = (row.subscriber.clone().unwrap_or_default(), row.distribution.clone());
+        self.holdings.entry(key).or_default()
+    }
+
+    fn built(&mut self, id: &str, build: &BuildResult) -> Result<(), RecordsError> {
+        let row = self.rows[id].clone();
+        let change = self.changes.entry(id.to_owned()).or_default();
+        change.content = Some(build.bytes as i64);
+        change.moved = Some(build.bytes_uploaded as i64);
+        change.files = Some(build.files_read as i64);
+        let Some(new) = &build.revision else { return Ok(()) };
+        change.revision = Some(new.number as i64);
+        let name = row.raw.distribution.clone();
+        let new_bytes: u64 = new.packs.iter().filter(|p| p.new).map(|p| p.bytes).sum();
+        self.revisions.push(vec![
+            name.clone().into(),
+            (new.number as i64).into(),
+            new.header.to_string().into(),
+            (new.header_bytes as i64).into(),
+            new.index.to_string().into(),
+            (new.index_bytes as i64).into(),
+            (new.files as i64).into(),
+            (new.directories as i64).into(),
+            (new.links as i64).into(),
+            (new.bytes as i64).into(),
+            (new.stored_bytes as i64).into(),
+            (new_bytes as i64).into(),
+            id.to_owned().into(),
+            self.now_ms.into(),
+        ]);
+        for pack in &new.packs {
+            self.packs.push(vec![
+                name.clone().into(),
+                (new.number as i64).into(),
+                pack.digest.to_string().into(),
+                (pack.bytes as i64).into(),
+            ]);
+        }
+        if let Template::Build { send_on, .. } = serde_json::from_str(&row.raw.task)? {
+            self.sends.extend(send_on.into_iter().map(|channel| (row.id, channel)));
+        }
+        Ok(())
+    }
+
+    async fn write(&self, c: &impl ConnectionTrait) -> Result<(), RecordsError> {
+        self.write_jobs(c).await?;
+        events::insert(c, &self.events).await?;
+        self.write_revisions(c).await?;
+        self.write_holdings(c).await?;
+        for (job, channel) in &self.sends {
+            requests::send_of_new_revision(c, *job, channel, self.now_ms).await?;
+        }
+        self.hand_over(c).await
+    }
+
+    async fn write_jobs(&self, c: &impl ConnectionTrait) -> Result<(), RecordsError> {
+        // A lane may already have its running job on record when the next one's start comes in first: the index allows one.
+        let running: Vec<&String> =
+            self.changes.iter().filter(|(_, ch)| ch.state == Some(State::Running)).map(|(id, _)| id).collect();
+        let held_back = self.lanes_with_another_running(c, &running).await?;
+        let rows: Vec<Vec<Value>> = self
+            .changes
+            .iter()
+            .map(|(id, change)| {
+                let state = change.state.filter(|s| *s != State::Running || !held_back.contains(id));
+                vec![
+                    id.clone().into(),
+                    state.map(|s| s.as_str().to_owned()).into(),
+                    change.attempt.into(),
+                    change.not_before_ms.into(),
+                    change.worker.clone().into(),
+                    change.error_code.clone().into(),
+                    change.error.clone().into(),
+                    change.result.clone().into(),
+                    change.revision.into(),
+                    change.content.into(),
+                    change.needed.into(),
+                    change.moved.into(),
+                    change.files.into(),
+                    change.took_ms.into(),
+                    change.started_ms.into(),
+                    change.ended_ms.into(),
+                    i32::from(change.unpublish).into(),
+                ]
+            })
+            .collect();
+        let columns = [
+            "id", "state", "attempt", "not_before", "worker", "code", "error", "result", "revision", "content", "needed", "moved",
+            "files", "took", "started", "ended", "unpublish",
+        ];
+        // First what frees a lane, then what takes it.
+        let (taking, freeing): (Vec<_>, Vec<_>) = rows.into_iter().partition(|row| row[1] == Value::from("running"));
+        for rows in [freeing, taking] {
+            sql::with_rows(c, &columns, &rows, UPDATE_JOBS).await?;
+        }
+        Ok(())
+    }
+
+    async fn lanes_with_another_running(
+        &self,
+        c: &impl ConnectionTrait,
+        starting: &[&String],
+    ) -> Result<BTreeSet<String>, RecordsError> {
+        if starting.is_empty() {
+            return Ok(BTreeSet::new());
+        }
+        let lanes: BTreeSet<&str> = starting.iter().map(|id| self.rows[*id].raw.lane.as_str()).collect();
+        let names: Vec<String> = lanes.iter().map(|&l| l.to_owned()).collect();
+        let text = format!("SELECT id FROM tide_jobs WHERE state = 'running' AND lane IN ({})", sql::list(1, names.len()));
+        let running = sql::texts(c, &text, sql::values(&names)).await?;
+        let still: BTreeSet<String> = running
+            .into_iter()
+            .filter(|id| self.changes.get(id).and_then(|ch| ch.state).is_none_or(|s| s == State::Running))
+            .collect();
+        let others = promote::load(c, still.into_iter().collect()).await?;
+        let mut taken: BTreeSet<String> = others.values().map(|job| job.raw.lane.clone()).collect();
+        let mut held = BTreeSet::new();
+        for id in starting {
+            // Of two that start in one batch the first in order takes the lane.
+            if !taken.insert(self.rows[*id].raw.lane.clone()) {
+                held.insert((*id).clone());
+            }
+        }
+        Ok(held)
+    }
+
+    async fn write_revisions(&self, c: &impl ConnectionTrait) -> Result<(), RecordsError> {
+        let head = "INSERT INTO tide_revisions (distribution, number, header, header_bytes, index_digest, index_bytes, files, \
+            directories, links, bytes, stored_bytes, new_bytes, job_id, created_ms)";
+        sql::insert_rows(c, head, &self.revisions, "ON CONFLICT (distribution, number) DO NOTHING").await?;
+        let head = "INSERT INTO tide_packs (distribution, number, digest, bytes)";
+        sql::insert_rows(c, head, &self.packs, "ON CONFLICT (distribution, number, digest) DO NOTHING").await?;
+        Ok(())
+    }
+
+    async fn write_holdings(&self, c: &impl ConnectionTrait) -> Result<(), RecordsError> {
+        let rows: Vec<Vec<Value>> = self
+            .holdings
+            .iter()
+            .map(|((subscriber, distribution), change)| {
+                vec![
+                    subscriber.clone().into(),
+                    distribution.clone().into(),
+                    change.stored.into(),
+                    change.stored.map(|_| self.now_ms).into(),
+                    change.extracted.into(),
+                    change.extracted.map(|_| self.now_ms).into(),
+                    change.target.clone().into(),
+                    i32::from(change.pinned).into(),
+                ]
+            })
+            .collect();
+        let head = "INSERT INTO tide_holdings (subscriber, distribution, stored_revision, stored_ms, extracted_revision, \
+            extracted_ms, target, pinned)";
+        let tail = "ON CONFLICT (subscriber, distribution) DO UPDATE SET
+            stored_revision = COALESCE(excluded.stored_revision, tide_holdings.stored_revision),
+            stored_ms = COALESCE(excluded.stored_ms, tide_holdings.stored_ms),
+            extracted_revision = COALESCE(excluded.extracted_revision, tide_holdings.extracted_revision),
+            extracted_ms = COALESCE(excluded.extracted_ms, tide_holdings.extracted_ms),
+            target = COALESCE(excluded.target, tide_holdings.target),
+            pinned = CASE WHEN excluded.extracted_revision IS NULL THEN tide_holdings.pinned ELSE excluded.pinned END";
+        sql::insert_rows(c, head, &rows, tail).await?;
+        Ok(())
+    }
+
+    /// An extract that travelled with a send which succeeded is at the site now: it has its place in the lane. One whose
+    /// send goes back is set free when that send is published again.
+    async fn hand_over(&self, c: &impl ConnectionTrait) -> Result<(), RecordsError> {
+        let sent: Vec<String> = self
+            .ended
+            .iter()
+            .filter(|e| e.state == State::Succeeded && self.rows[&e.job].raw.kind == "send")
+            .map(|e| e.job.clone())
+            .collect();
+        if sent.is_empty() {
+            return Ok(());
+        }
+        let text = format!(
+            "UPDATE tide_jobs SET state = 'queued', queued_ms = $1, published_ms = $1 WHERE state = 'waiting'
+                AND carried_by IN ({})",
+            sql::list(2, sent.len())
+        );
+        let mut values: Vec<Value> = vec![self.now_ms.into()];
+        values.extend(sql::values(&sent));
+        sql::exec(c, &text, values).await?;
+        Ok(())
+    }
+}
+
+const UPDATE_JOBS: &str = "UPDATE tide_jobs SET
+        state = COALESCE(v.state, tide_jobs.state), attempt = v.attempt,
+        not_before_ms = v.not_before, worker = COALESCE(v.worker, tide_jobs.worker),
+        error_code = CASE WHEN v.state = 'succeeded' THEN NULL ELSE COALESCE(v.code, tide_jobs.error_code) END,
+        error = CASE WHEN v.state = 'succeeded' THEN NULL ELSE COALESCE(v.error, tide_jobs.error) END,
+        result = COALESCE(v.result, tide_jobs.result), revision = COALESCE(v.revision, tide_jobs.revision),
+        bytes_content = COALESCE(v.content, tide_jobs.bytes_content), bytes_needed = COALESCE(v.needed, tide_jobs.bytes_needed),
+        bytes_moved = COALESCE(v.moved, tide_jobs.bytes_moved), files_changed = COALESCE(v.files, tide_jobs.files_changed),
+        took_ms = COALESCE(v.took, tide_jobs.took_ms), started_ms = COALESCE(tide_jobs.started_ms, v.started),
+        ended_ms = v.ended,
+        published_ms = CASE WHEN v.unpublish = 1 THEN NULL ELSE tide_jobs.published_ms END,
+        carried_by = CASE WHEN v.unpublish = 1 THEN NULL ELSE tide_jobs.carried_by END,
+        lease_until_ms = CASE WHEN v.state = 'running' AND tide_jobs.kind = 'build' THEN {now_ms} + 30000 ELSE NULL END
+    FROM v WHERE tide_jobs.id = v.id AND tide_jobs.state IN ('waiting', 'queued', 'running')";
+
+/// The fault with which a report of an unknown job is put aside.
+impl Recorded {
+    pub fn unknown_fault(report: &Report) -> Fault {
+        Fault::permanent("job-unknown", format!("job {} is not in this database", report.job))
+    }
+}

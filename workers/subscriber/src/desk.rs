@@ -1,0 +1,52 @@
+//! Ends of jobs become reports: written in the journal first, sent until the broker has them. It knows no delivery.
+
+use schemas::{Event, JobId, Report, SubscriberName};
+use worker::{ReportError, Reporter};
+
+use crate::journal::{Ending, Journal, JournalError, OpenJob};
+
+#[derive(Debug, thiserror::Error)]
+pub enum DeskError {
+    #[error(transparent)]
+    Journal(#[from] JournalError),
+    #[error("a report was not sent: {0:?}")]
+    Report(ReportError),
+}
+
+#[derive(Clone)]
+pub struct Desk {
+    site: SubscriberName,
+    journal: Journal,
+    reporter: Reporter,
+}
+
+impl Desk {
+    pub fn new(site: SubscriberName, journal: Journal, reporter: Reporter) -> Desk {
+        Desk { site, journal, reporter }
+    }
+
+    /// Returns when the broker has it.
+    pub async fn started(&self, job: &OpenJob, attempt: u32) -> Result<(), DeskError> {
+        self.send(job.job, attempt, job.lane.clone(), Event::Started {}).await
+    }
+
+    /// Returns when the broker has the report of an end that the journal holds.
+    pub async fn report(&self, ending: Ending) -> Result<(), DeskError> {
+        worker::step::mark("report");
+        self.send(ending.job, ending.attempt, ending.lane.clone(), ending.event.clone()).await?;
+        Ok(self.journal.confirm(&ending).await?)
+    }
+
+    /// Gives a job back: it is forgotten here once the broker has the report.
+    pub async fn give_back(&self, job: &OpenJob) -> Result<(), DeskError> {
+        let attempt = self.journal.attempt(job.job).await?.unwrap_or(job.attempt);
+        self.send(job.job, attempt, job.lane.clone(), Event::Yielded {}).await?;
+        Ok(self.journal.forget(job.job).await?)
+    }
+
+    async fn send(&self, job: JobId, attempt: u32, lane: schemas::Lane, event: Event) -> Result<(), DeskError> {
+        let worker = self.site.to_string();
+        let report = Report { job, attempt, lane, at_ms: worker::now_ms(), worker, event };
+        self.reporter.send(report).await.map_err(DeskError::Report)
+    }
+}

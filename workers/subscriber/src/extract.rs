@@ -1,0 +1,187 @@
+//! An extract: a revision that the store holds comes into its target. It knows nothing of lanes and reports.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::time::Duration;
+
+use package::Index;
+use package::tree::{self, FrameFault, Frames, Install, Installed, Policy, Progress, Step, TreeError};
+use schemas::{Digest, ExtractResult, ExtractTask, JobId, Mode, StoreId};
+use worker::{Context, ProgressHandle};
+
+use crate::config::StepHook;
+use crate::fetch::manifest::{self, Manifest};
+use crate::fetch::{Fetch, Order};
+use crate::halt::{Halt, blocking, stopped};
+use crate::site::Site;
+use crate::store::{FrameRef, Store};
+use crate::target;
+
+/// Times that frames are fetched which the store or a tree turned out to lack.
+const REFETCHES_MAX: u32 = 3;
+/// How often the tree's figures are looked at.
+const LOOK_EVERY: Duration = Duration::from_millis(200);
+
+pub async fn run(site: &Site, job: JobId, task: &ExtractTask, context: &Context) -> Result<ExtractResult, Halt> {
+    let target = target::resolve(task, &site.variables())?;
+    site.journal.note_step(job, "stage").await?;
+    let manifest = match manifest::held(&site.depot.store, task.store, task.revision).await? {
+        Some(manifest) => manifest,
+        None => fetch_lacking(site, task, context).await?,
+    };
+    context.progress.step("stage");
+    for _ in 0..REFETCHES_MAX {
+        match install(site, task, &target, &manifest, context).await? {
+            Ok(installed) => {
+                site.journal.note_target(task.store, &target).await?;
+                return Ok(result(task, &target, installed));
+            }
+            Err(error) if error.frame_missing().is_some() => {
+                tracing::info!(%job, distribution = %task.distribution, %error, "what is lacking is fetched first");
+                fetch_lacking(site, task, context).await?;
+            }
+            Err(TreeError::Cancelled) => return Err(Halt::Stopped),
+            Err(error) => return Err(Halt::Fault(error.fault())),
+        }
+    }
+    let what = format!("frames of revision {} were lost again and again while extracting", task.revision.number);
+    Err(Halt::transient("content-unstable", what))
+}
+
+/// Brings what the store lacks from where the distribution's newest send took it.
+async fn fetch_lacking(site: &Site, task: &ExtractTask, context: &Context) -> Result<Manifest, Halt> {
+    let terms = site.orders.terms();
+    let sources = site.journal.sources_of(task.store).await?;
+    let order = Order {
+        id: task.store,
+        revision: task.revision,
+        sources: site.sources.open(&sources, terms.silence),
+        silence: terms.silence,
+        floor: terms.floor,
+        before: Vec::new(),
+    };
+    context.progress.step("download");
+    let fetch = Fetch::new(&site.depot, order, context)?;
+    let manifest = fetch.manifest().await?;
+    let plan = fetch.plan(&manifest, None).await?;
+    fetch.bring(&manifest, plan).await?;
+    Ok(manifest)
+}
+
+/// The tree works on a thread of its own; a stop reaches it through a flag, and it ends at its next safe point.
+async fn install(
+    site: &Site,
+    task: &ExtractTask,
+    target: &std::path::Path,
+    manifest: &Manifest,
+    context: &Context,
+) -> Result<Result<Installed, TreeError>, Halt> {
+    let cancel = Arc::new(AtomicBool::new(false));
+    let progress = Arc::new(Progress::default());
+    let work = Extraction {
+        task: task.clone(),
+        target: target.to_owned(),
+        state_dir: target::state_dir(&site.work_dir, task.store, target),
+        index: manifest.index.clone(),
+        store: site.depot.store.clone(),
+        cancel: cancel.clone(),
+        progress: progress.clone(),
+        shown: context.progress.clone(),
+        observe: site.depot.observe.clone(),
+    };
+    let work = blocking(move || work.install());
+    tokio::pin!(work);
+    let mut stop = Box::pin(stopped(context));
+    let mut stopping = false;
+    loop {
+        tokio::select! {
+            installed = &mut work => return installed,
+            () = &mut stop, if !stopping => {
+                cancel.store(true, Relaxed);
+                stopping = true;
+            }
+            () = tokio::time::sleep(LOOK_EVERY) => {}
+        }
+        show(&progress, &context.progress);
+    }
+}
+
+fn show(progress: &Progress, shown: &ProgressHandle) {
+    shown.set_totals(progress.files_total.load(Relaxed), progress.bytes_total.load(Relaxed));
+    shown.set_done(progress.files.load(Relaxed), progress.bytes.load(Relaxed));
+}
+
+struct Extraction {
+    task: ExtractTask,
+    target: PathBuf,
+    state_dir: PathBuf,
+    index: Arc<Index>,
+    store: Arc<Store>,
+    cancel: Arc<AtomicBool>,
+    progress: Arc<Progress>,
+    shown: ProgressHandle,
+    observe: Option<StepHook>,
+}
+
+impl Extraction {
+    fn install(self) -> Result<Installed, TreeError> {
+        let frames = StoreFrames { store: &self.store, id: self.task.store, index: &self.index };
+        let observe = |step: Step| {
+            // One mark per step: a word per file would only wear the file out.
+            if !matches!(step, Step::File) {
+                self.shown.step(step.name());
+            }
+            self.observe.as_ref().map_or(Ok(()), |hook| hook(step.name()))
+        };
+        let install = Install {
+            target: &self.target,
+            state_dir: &self.state_dir,
+            revision: self.task.revision,
+            index: &self.index,
+            policy: &Policy::default(),
+            frames: &frames,
+            adopt: self.task.adopt,
+            pin: self.task.pin,
+            cancel: &self.cancel,
+            progress: &self.progress,
+            observe: &observe,
+        };
+        match self.task.mode {
+            Mode::Mirror => tree::mirror(&install),
+            Mode::Merge => tree::merge(&install),
+        }
+    }
+}
+
+/// The store as the tree sees it.
+struct StoreFrames<'a> {
+    store: &'a Store,
+    id: StoreId,
+    index: &'a Index,
+}
+
+impl Frames for StoreFrames<'_> {
+    fn frame(&self, at: u32) -> Result<Arc<[u8]>, FrameFault> {
+        let frame = &self.index.frames[at as usize];
+        let pack: Digest = self.index.packs[frame.pack as usize].digest;
+        let stored = self.store.frame(self.id, pack, FrameRef::from(frame)).map_err(|e| FrameFault::Io(Arc::new(std::io::Error::other(e))))?;
+        let stored = stored.ok_or(FrameFault::Missing)?;
+        let raw = package::decode_frame(frame, &stored).map_err(|e| FrameFault::Corrupt(e.to_string()))?;
+        Ok(raw.into())
+    }
+}
+
+fn result(task: &ExtractTask, target: &std::path::Path, installed: Installed) -> ExtractResult {
+    tracing::debug!(distribution = %task.distribution, outcome = ?installed.outcome, "extracted");
+    ExtractResult {
+        outcome: installed.outcome,
+        target: target.to_string_lossy().into_owned(),
+        files_written: installed.files_written,
+        files_removed: installed.files_removed,
+        files_unchanged: installed.files_unchanged,
+        bytes_written: installed.bytes_written,
+        previous: installed.previous,
+        kept: installed.kept,
+    }
+}

@@ -1,0 +1,103 @@
+//! The site's memory of its jobs: one SQLite file in the working directory. What it says survives a power loss, and a
+//! restarted site goes on from it. It knows no broker, no storage and no tree: only what was taken in hand and what
+//! came of it.
+
+mod admit;
+mod control;
+mod ending;
+mod open;
+mod schema;
+mod stores;
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use schemas::{Event, JobId, Lane, Priority, Task};
+use sqlx::SqlitePool;
+use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
+
+pub use admit::Admission;
+pub use control::Children;
+pub use ending::Ending;
+pub use open::{Begin, Transfer};
+
+/// Times that a job is started here before it is given up: a job that kills the process must not do so for ever.
+pub const TRIES_MAX: u32 = 3;
+/// Ended jobs that are remembered, so that a repeated message is answered and not worked on again.
+pub const ENDED_KEPT_MAX: i64 = 1_000;
+/// Cancels that are remembered for jobs that have not arrived.
+pub const CANCELS_KEPT_MAX: i64 = 10_000;
+const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
+
+#[derive(Debug, thiserror::Error)]
+pub enum JournalError {
+    #[error("the journal {path} failed: {source}", path = path.display())]
+    Database { path: PathBuf, source: sqlx::Error },
+    #[error("the journal {path} holds something that this version cannot read: {what}", path = path.display())]
+    Unreadable { path: PathBuf, what: String },
+    #[error("{0} is not in the journal")]
+    Unknown(JobId),
+}
+
+/// A job in hand.
+#[derive(Debug, Clone, PartialEq)]
+pub struct OpenJob {
+    pub job: JobId,
+    pub attempt: u32,
+    pub lane: Lane,
+    pub task: Task,
+    pub priority: Priority,
+    pub transfer: Transfer,
+}
+
+#[derive(Clone)]
+pub struct Journal {
+    pool: SqlitePool,
+    path: PathBuf,
+}
+
+impl Journal {
+    /// One connection: transactions follow each other, so none ever sees half of another.
+    pub async fn open(path: &Path) -> Result<Journal, JournalError> {
+        let options = SqliteConnectOptions::new()
+            .filename(path)
+            .create_if_missing(true)
+            .journal_mode(SqliteJournalMode::Wal)
+            .synchronous(SqliteSynchronous::Full)
+            .busy_timeout(BUSY_TIMEOUT);
+        let database = |source| JournalError::Database { path: path.to_owned(), source };
+        let pool = SqlitePoolOptions::new().max_connections(1).connect_with(options).await.map_err(database)?;
+        let journal = Journal { pool, path: path.to_owned() };
+        schema::prepare(&journal).await?;
+        Ok(journal)
+    }
+
+    pub async fn close(&self) {
+        self.pool.close().await;
+    }
+
+    fn failed(&self, source: sqlx::Error) -> JournalError {
+        JournalError::Database { path: self.path.clone(), source }
+    }
+
+    fn unreadable(&self, what: impl std::fmt::Display) -> JournalError {
+        JournalError::Unreadable { path: self.path.clone(), what: what.to_string() }
+    }
+
+    fn write_json<T: serde::Serialize>(&self, value: &T) -> Result<String, JournalError> {
+        serde_json::to_string(value).map_err(|e| self.unreadable(e))
+    }
+
+    fn read_json<T: serde::de::DeserializeOwned>(&self, text: &str) -> Result<T, JournalError> {
+        serde_json::from_str(text).map_err(|e| self.unreadable(e))
+    }
+
+    fn read_event(&self, text: Option<String>) -> Result<Option<Event>, JournalError> {
+        text.map(|t| self.read_json(&t)).transpose()
+    }
+}
+
+/// SQLite has signed numbers only; what is larger was refused at intake.
+fn signed(number: u64) -> i64 {
+    i64::try_from(number).unwrap_or(i64::MAX)
+}

@@ -1,0 +1,59 @@
+//! The journal's tables. It knows only their shape.
+
+use sqlx::Row;
+
+use super::{Journal, JournalError};
+
+/// Kept in SQLite's `user_version`; a journal of a later version is refused, never guessed at.
+const VERSION: i64 = 1;
+
+const TABLES: &str = "
+CREATE TABLE jobs (
+    job       TEXT PRIMARY KEY,
+    place     INTEGER NOT NULL UNIQUE,           -- order of arrival
+    lane      TEXT NOT NULL,
+    attempt   INTEGER NOT NULL,
+    task      TEXT NOT NULL,                     -- JSON
+    priority  INTEGER NOT NULL,
+    after_job TEXT,                              -- waits until this one has succeeded
+    tries     INTEGER NOT NULL DEFAULT 0,
+    step      TEXT NOT NULL DEFAULT 'received',
+    transfer  TEXT,                              -- JSON: what crossed the link so far
+    event     TEXT,                              -- JSON, once ended
+    confirmed INTEGER NOT NULL DEFAULT 0         -- the broker has the terminal report
+) STRICT;
+CREATE INDEX jobs_open ON jobs (lane, place) WHERE event IS NULL;
+CREATE TABLE lanes (
+    lane   TEXT PRIMARY KEY,
+    epoch  INTEGER NOT NULL DEFAULT 0,
+    n      INTEGER NOT NULL DEFAULT -1,          -- highest seq seen
+    paused INTEGER NOT NULL DEFAULT 0
+) STRICT;
+CREATE TABLE cancelled (
+    place INTEGER PRIMARY KEY AUTOINCREMENT,
+    job   TEXT NOT NULL UNIQUE
+) STRICT;
+CREATE TABLE papers (                            -- settings and children's keys: the highest version wins
+    name    TEXT PRIMARY KEY,
+    version INTEGER NOT NULL,
+    body    TEXT NOT NULL
+) STRICT;
+CREATE TABLE stores (
+    store   TEXT PRIMARY KEY,
+    sources TEXT,                                -- JSON: where its newest send takes content from
+    target  TEXT                                 -- where it was extracted last
+) STRICT;
+";
+
+pub async fn prepare(journal: &Journal) -> Result<(), JournalError> {
+    let mut tx = journal.pool.begin_with("BEGIN IMMEDIATE").await.map_err(|e| journal.failed(e))?;
+    let row = sqlx::query("PRAGMA user_version").fetch_one(&mut *tx).await.map_err(|e| journal.failed(e))?;
+    match row.get::<i64, _>(0) {
+        VERSION => return Ok(()),
+        0 => {}
+        other => return Err(journal.unreadable(format_args!("version {other}"))),
+    }
+    sqlx::raw_sql(TABLES).execute(&mut *tx).await.map_err(|e| journal.failed(e))?;
+    sqlx::raw_sql("PRAGMA user_version = 1").execute(&mut *tx).await.map_err(|e| journal.failed(e))?;
+    tx.commit().await.map_err(|e| journal.failed(e))
+}

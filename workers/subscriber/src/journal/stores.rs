@@ -1,0 +1,59 @@
+//! What a site knows of a distribution between its jobs: where content comes from, and where it was extracted.
+
+use std::path::{Path, PathBuf};
+
+use schemas::{ContentSource, StoreId};
+use sqlx::Row;
+
+use super::{Journal, JournalError};
+
+impl Journal {
+    pub async fn note_sources(&self, store: StoreId, sources: &[ContentSource]) -> Result<(), JournalError> {
+        const PUT: &str = "INSERT INTO stores (store, sources) VALUES (?, ?)
+                           ON CONFLICT (store) DO UPDATE SET sources = excluded.sources";
+        self.put_store(PUT, store, self.write_json(&sources)?).await
+    }
+
+    pub async fn note_target(&self, store: StoreId, target: &Path) -> Result<(), JournalError> {
+        const PUT: &str = "INSERT INTO stores (store, target) VALUES (?, ?)
+                           ON CONFLICT (store) DO UPDATE SET target = excluded.target";
+        self.put_store(PUT, store, target.to_string_lossy().into_owned()).await
+    }
+
+    async fn put_store(&self, put: &'static str, store: StoreId, value: String) -> Result<(), JournalError> {
+        let put = sqlx::query(put).bind(store.to_string()).bind(value).execute(&self.pool);
+        put.await.map(|_| ()).map_err(|e| self.failed(e))
+    }
+
+    /// Sources of all distributions that were ever sent here.
+    pub async fn sources(&self) -> Result<Vec<(StoreId, Vec<ContentSource>)>, JournalError> {
+        let rows = sqlx::query("SELECT store, sources FROM stores WHERE sources IS NOT NULL ORDER BY store")
+            .fetch_all(&self.pool)
+            .await
+            .map_err(|e| self.failed(e))?;
+        rows.iter()
+            .map(|row| {
+                let store = row.get::<String, _>(0).parse().map_err(|e| self.unreadable(e))?;
+                Ok((store, self.read_json(&row.get::<String, _>(1))?))
+            })
+            .collect()
+    }
+
+    pub async fn sources_of(&self, store: StoreId) -> Result<Vec<ContentSource>, JournalError> {
+        let row = sqlx::query("SELECT sources FROM stores WHERE store = ? AND sources IS NOT NULL")
+            .bind(store.to_string())
+            .fetch_optional(&self.pool)
+            .await
+            .map_err(|e| self.failed(e))?;
+        Ok(row.map(|r| self.read_json(&r.get::<String, _>(0))).transpose()?.unwrap_or_default())
+    }
+
+    pub async fn target_of(&self, store: StoreId) -> Result<Option<PathBuf>, JournalError> {
+        let row = sqlx::query("SELECT target FROM stores WHERE store = ?")
+            .bind(store.to_string())
+            .fetch_optional(&self.pool)
+            .await
+            .map_err(|e| self.failed(e))?;
+        Ok(row.and_then(|r| r.get::<Option<String>, _>(0)).map(PathBuf::from))
+    }
+}

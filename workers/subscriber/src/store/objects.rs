@@ -1,0 +1,95 @@
+//! Headers and indexes: whole files, verified when they come and when they are read. It knows nothing of their content.
+
+use std::fs;
+use std::io::ErrorKind;
+use std::path::Path;
+
+use blobs::{Key, ObjectKind, atomic};
+use bytes::Bytes;
+use schemas::{Digest, StoreId};
+
+use super::{Store, StoreError, UNFINISHED};
+
+impl Store {
+    pub fn put_header(&self, store: StoreId, digest: Digest, bytes: &[u8]) -> Result<(), StoreError> {
+        self.put_object(&Key::header(store, digest), bytes)
+    }
+
+    pub fn put_index(&self, store: StoreId, digest: Digest, bytes: &[u8]) -> Result<(), StoreError> {
+        self.put_object(&Key::index(store, digest), bytes)
+    }
+
+    pub fn header(&self, store: StoreId, digest: Digest) -> Result<Option<Bytes>, StoreError> {
+        self.object(&Key::header(store, digest))
+    }
+
+    pub fn index(&self, store: StoreId, digest: Digest) -> Result<Option<Bytes>, StoreError> {
+        self.object(&Key::index(store, digest))
+    }
+
+    /// Headers and indexes; a pack is held frame by frame.
+    pub fn holds(&self, key: &Key) -> bool {
+        key.kind != ObjectKind::Pack && self.path(key).exists()
+    }
+
+    /// Digests of the indexes held of a distribution.
+    pub fn indexes(&self, store: StoreId) -> Result<Vec<Digest>, StoreError> {
+        let folder = self.root.join(store.to_string()).join(ObjectKind::Index.folder());
+        Ok(names_in(&folder)?.iter().filter_map(|name| name.parse().ok()).collect())
+    }
+
+    /// Durable when it returns.
+    pub(crate) fn put_object(&self, key: &Key, bytes: &[u8]) -> Result<(), StoreError> {
+        if Digest::of(bytes) != key.digest {
+            return Err(StoreError::Damaged { key: *key, bytes: bytes.len() });
+        }
+        let path = self.path(key);
+        if length(&path)? == Some(bytes.len() as u64) && self.object(key)?.is_some() {
+            return Ok(());
+        }
+        atomic::make_folders(&self.root, &key.store.to_string(), key.kind.folder())
+            .and_then(|()| atomic::write_whole(&self.root.join(UNFINISHED), &path, bytes))
+            .map_err(StoreError::io(&path))
+    }
+
+    /// What is not what its name says is removed, so that it is fetched again.
+    pub(crate) fn object(&self, key: &Key) -> Result<Option<Bytes>, StoreError> {
+        let path = self.path(key);
+        let bytes = match fs::read(&path) {
+            Err(fault) if fault.kind() == ErrorKind::NotFound => return Ok(None),
+            read => read.map_err(StoreError::io(&path))?,
+        };
+        if Digest::of(&bytes) == key.digest {
+            return Ok(Some(bytes.into()));
+        }
+        tracing::warn!(%key, bytes = bytes.len(), "damaged in the store; it will be fetched again");
+        remove(&path)?;
+        Ok(None)
+    }
+}
+
+pub(super) fn names_in(folder: &Path) -> Result<Vec<String>, StoreError> {
+    let entries = match fs::read_dir(folder) {
+        Err(fault) if fault.kind() == ErrorKind::NotFound => return Ok(Vec::new()),
+        entries => entries.map_err(StoreError::io(folder))?,
+    };
+    let mut names = Vec::new();
+    for entry in entries {
+        names.extend(entry.map_err(StoreError::io(folder))?.file_name().into_string());
+    }
+    Ok(names)
+}
+
+pub(super) fn length(path: &Path) -> Result<Option<u64>, StoreError> {
+    match fs::metadata(path) {
+        Err(fault) if fault.kind() == ErrorKind::NotFound => Ok(None),
+        metadata => Ok(Some(metadata.map_err(StoreError::io(path))?.len())),
+    }
+}
+
+pub(super) fn remove(path: &Path) -> Result<(), StoreError> {
+    match fs::remove_file(path) {
+        Err(fault) if fault.kind() != ErrorKind::NotFound => Err(StoreError::io(path)(fault)),
+        _ => Ok(()),
+    }
+}

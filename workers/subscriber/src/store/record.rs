@@ -1,0 +1,76 @@
+//! The form of a frames file: a magic, then records, each a head and a frame's stored bytes; and marks, heads without
+//! bytes, that say that everything before them was synced. It knows no file.
+//!
+//! Head, little-endian: offset in the pack u64, stored length u32, BLAKE3 of the stored bytes (32), and the first 8 bytes
+//! of the BLAKE3 of all that.
+
+use schemas::Digest;
+
+use super::FrameRef;
+
+pub const MAGIC: &[u8; 16] = b"tidegate-frames1";
+pub const HEAD_BYTES: usize = 52;
+const SUM_AT: usize = 44;
+/// The offset that says "mark": no frame can begin there.
+const MARK_OFFSET: u64 = u64::MAX;
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Head {
+    Frame(FrameRef),
+    Mark,
+}
+
+impl Head {
+    pub fn encode(&self) -> [u8; HEAD_BYTES] {
+        let (offset, stored_bytes, digest) = match self {
+            Head::Frame(frame) => (frame.offset, frame.stored_bytes, frame.digest.0),
+            Head::Mark => (MARK_OFFSET, 0, [0; 32]),
+        };
+        let mut head = [0; HEAD_BYTES];
+        head[..8].copy_from_slice(&offset.to_le_bytes());
+        head[8..12].copy_from_slice(&stored_bytes.to_le_bytes());
+        head[12..SUM_AT].copy_from_slice(&digest);
+        let sum = sum(&head);
+        head[SUM_AT..].copy_from_slice(&sum);
+        head
+    }
+
+    /// `None` for what was never written whole.
+    pub fn decode(head: &[u8; HEAD_BYTES]) -> Option<Head> {
+        if head[SUM_AT..] != sum(head) {
+            return None;
+        }
+        let offset = u64::from_le_bytes(head[..8].try_into().ok()?);
+        let stored_bytes = u32::from_le_bytes(head[8..12].try_into().ok()?);
+        let digest = Digest(head[12..SUM_AT].try_into().ok()?);
+        match offset {
+            MARK_OFFSET => (stored_bytes == 0).then_some(Head::Mark),
+            _ => offset.checked_add(stored_bytes.into()).map(|_| Head::Frame(FrameRef { offset, stored_bytes, digest })),
+        }
+    }
+}
+
+fn sum(head: &[u8; HEAD_BYTES]) -> [u8; HEAD_BYTES - SUM_AT] {
+    let Digest(whole) = Digest::of(&head[..SUM_AT]);
+    std::array::from_fn(|i| whole[i])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn heads_read_back_and_a_flipped_bit_anywhere_is_noticed() {
+        let frame = FrameRef { offset: 7 << 33, stored_bytes: 80_000, digest: Digest::of(b"x") };
+        for head in [Head::Frame(frame), Head::Mark] {
+            let written = head.encode();
+            assert_eq!(Head::decode(&written), Some(head));
+            for bit in 0..HEAD_BYTES * 8 {
+                let mut flipped = written;
+                flipped[bit / 8] ^= 1 << (bit % 8);
+                assert_eq!(Head::decode(&flipped), None, "bit {bit}");
+            }
+        }
+        assert_eq!(Head::decode(&[0; HEAD_BYTES]), None);
+    }
+}
