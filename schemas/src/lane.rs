@@ -10,8 +10,7 @@ use crate::{ChannelName, DistributionName, SubscriberName};
 /// `build/<distribution>` or `site/<subscriber>/<channel>`: one job of a lane runs, the rest queue behind it.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(try_from = "String", into = "String")]
-#[schemars(with = "String")]
-#[schemars(extend("pattern" = r"^(build|site/[a-z0-9][a-z0-9-]{0,62})/[a-z0-9][a-z0-9-]{0,62}$"))]
+#[schemars(with = "String", extend("pattern" = r"^(build|site/[a-z0-9][a-z0-9-]{0,62})/[a-z0-9][a-z0-9-]{0,62}$"))]
 pub enum Lane {
     Build(DistributionName),
     Site(SiteLane),

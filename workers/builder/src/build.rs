@@ -27,6 +27,8 @@ pub struct Builder {
     machine: String,
     /// That one build reads and compresses with.
     threads: usize,
+    /// Nanoseconds since 1970 by the clock that file times follow.
+    now_ns: fn() -> i64,
 }
 
 /// How a build ends other than with a result.
@@ -42,7 +44,12 @@ pub enum Ended {
 
 impl Builder {
     pub fn new(blobs: Arc<dyn Blobs>, work_dir: PathBuf, threads: usize) -> Builder {
-        Builder { blobs, work_dir, machine: hints_file::machine_name(), threads: threads.max(1) }
+        let now_ns = || SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_nanos() as i64;
+        Builder { blobs, work_dir, machine: hints_file::machine_name(), threads: threads.max(1), now_ns }
+    }
+
+    pub fn with_clock(self, now_ns: fn() -> i64) -> Builder {
+        Builder { now_ns, ..self }
     }
 
     pub async fn build(&self, task: &BuildTask, context: &Context) -> Result<BuildResult, Ended> {
@@ -77,8 +84,7 @@ impl Drop for Run<'_> {
 
 impl<'a> Run<'a> {
     fn new(builder: &'a Builder, task: &'a BuildTask, progress: &'a ProgressHandle) -> Run<'a> {
-        let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        Run { builder, task, progress, watch: Arc::default(), began_ns: since.as_nanos() as i64 }
+        Run { builder, task, progress, watch: Arc::default(), began_ns: (builder.now_ns)() }
     }
 
     async fn run(&self) -> Result<BuildResult, Fault> {

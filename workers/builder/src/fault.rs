@@ -17,6 +17,7 @@ pub(crate) fn of_storage(error: &BlobError) -> Fault {
     match error {
         BlobError::Absent { .. } => Fault::transient("storage-object-absent", text),
         BlobError::TooLarge { .. } => Fault::permanent("storage-object-too-large", text),
+        BlobError::Damaged { .. } => Fault::transient("storage-object-damaged", text),
         BlobError::Refused { .. } => Fault::transient("storage-refused", text),
         BlobError::Transient { .. } => Fault::transient("storage-unavailable", text),
         BlobError::Permanent { .. } => Fault::permanent("storage-unusable", text),

@@ -12,9 +12,9 @@ pub(crate) async fn load(blobs: &dyn Blobs, task: &BuildTask) -> Result<Option<I
     let Some(previous) = task.previous else { return Ok(None) };
     match try_load(blobs, task, previous).await {
         Ok(index) => Ok(Some(index)),
-        Err(Unread::Storage(error @ (BlobError::Absent { .. } | BlobError::TooLarge { .. }))) => {
-            Ok(without(task, &error))
-        }
+        Err(Unread::Storage(
+            error @ (BlobError::Absent { .. } | BlobError::TooLarge { .. } | BlobError::Damaged { .. }),
+        )) => Ok(without(task, &error)),
         Err(Unread::Format(error)) => Ok(without(task, &error)),
         Err(Unread::Storage(error)) => Err(fault::of_storage(&error)),
         Err(Unread::Thread(fault)) => Err(fault),

@@ -1,1 +1,78 @@
-//! scheduler
+//! The scheduler: takes requests in, plans them into jobs, and, while it leads, fires schedules and sweeps. It knows no content
+//! and never talks to a worker but through the queue. Any number may run; only ticks and sweeps need a leader.
+
+mod intake;
+mod lead;
+mod plan;
+mod planner;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use dispatch::Dispatcher;
+use queue::Queue;
+use records::{Records, Thresholds};
+use tokio::sync::Notify;
+use tokio_util::sync::CancellationToken;
+
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// Who leads, as leases name it; unique per process.
+    pub holder: String,
+    /// Another scheduler takes over when the leader has been silent for so long.
+    pub lease: Duration,
+    /// How often the leader looks for what is due.
+    pub tick: Duration,
+    /// How often the leader sweeps.
+    pub sweep: Duration,
+    /// How often requests that others stored are looked for.
+    pub poll: Duration,
+    pub thresholds: Thresholds,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Config {
+            holder: format!("{}/{}", worker::worker_id("scheduler"), uuid::Uuid::now_v7().simple()),
+            lease: Duration::from_secs(10),
+            tick: Duration::from_millis(250),
+            sweep: Duration::from_secs(1),
+            poll: Duration::from_millis(200),
+            thresholds: Thresholds::default(),
+        }
+    }
+}
+
+/// What the loops share.
+pub(crate) struct Tools {
+    config: Config,
+    records: Records,
+    dispatcher: Arc<Dispatcher>,
+    queue: Arc<dyn Queue>,
+    /// Somebody stored a request in this process.
+    asked: Notify,
+    shutdown: CancellationToken,
+}
+
+impl Tools {
+    /// Waits, but not past the shutdown.
+    async fn pause(&self, time: Duration) {
+        tokio::select! {
+            () = tokio::time::sleep(time) => {}
+            () = self.shutdown.cancelled() => {}
+        }
+    }
+}
+
+/// Runs until `shutdown`; a request that is being planned is planned to its next step.
+pub async fn run(
+    config: Config,
+    records: Records,
+    dispatcher: Arc<Dispatcher>,
+    queue: Arc<dyn Queue>,
+    shutdown: CancellationToken,
+) -> anyhow::Result<()> {
+    let tools = Tools { config, records, dispatcher, queue, asked: Notify::new(), shutdown };
+    tokio::try_join!(intake::run(&tools), planner::run(&tools), lead::run(&tools))?;
+    Ok(())
+}

@@ -183,9 +183,13 @@ impl Store {
         let waiting = std::mem::take(&mut *lock(&self.unsynced));
         let mut ended = Ok(());
         for frames in waiting {
-            if let Err(fault) = frames.sync() {
-                self.drop_pack(&frames);
-                ended = Err(fault);
+            match frames.sync() {
+                Ok(false) => {}
+                Ok(true) => lock(&self.unsynced).push_back(frames),
+                Err(fault) => {
+                    self.drop_pack(&frames);
+                    ended = Err(fault);
+                }
             }
         }
         ended
@@ -274,6 +278,7 @@ impl Store {
         let key = Key::pack(store, pack);
         atomic::make_folders(&self.root, &store.to_string(), key.kind.folder()).map_err(StoreError::io(&self.root))?;
         let mut packs = lock(&self.packs);
+        self.make_room(&mut packs);
         let made = || Arc::new(PackFrames::new(key, self.path(&key), self.frames_loaded.clone()));
         Ok(packs.entry((store, pack)).or_insert_with(made).clone())
     }

@@ -76,7 +76,6 @@ async fn a_missing_bucket_is_named_as_such_and_not_tried_again() {
         assert!(matches!(fault, BlobError::Permanent { .. }), "{fault}");
         assert!(fault.to_string().contains("NoSuchBucket"), "{fault}");
     }
-}), "{fault}");
 }
 
 #[tokio::test]

@@ -2,9 +2,10 @@
 
 mod support;
 
-use domain::definitions::limits::{DEPTH_MAX, FILE_BYTES_MAX, FILES_MAX};
+use domain::definitions::limits::{DEPTH_MAX, FILE_BYTES_MAX, FILES_MAX, NODES_MAX};
 use domain::definitions::parse;
-use support::{codes, listed, yaml};
+use proptest::prelude::*;
+use support::{FLEET, codes, listed, yaml};
 
 /// A distribution with one field replaced or added.
 fn distribution(field: &str) -> String {
@@ -39,6 +40,7 @@ fn every_hostile_definition_is_refused_with_its_stable_code() {
         ("a: [".into(), "yaml-malformed", ""),
         ("subscribers:\n\ts1: {}".into(), "yaml-malformed", ""),
         ("[1, 2]".into(), "wrong-type", ""),
+        ("subscribers: {}\n\0groups: {}".into(), "control-character", ""),
         ("just text".into(), "wrong-type", ""),
         ("subscribers: {}\n---\nsubscribers: {}".into(), "yaml-documents", ""),
         ("subscribers: &a {}\ngroups: *a".into(), "yaml-alias", ""),
@@ -151,7 +153,7 @@ fn every_hostile_definition_is_refused_with_its_stable_code() {
         (subscriber("variables: { A: 5 }"), "wrong-type", "subscribers.s1.variables.A"),
         // subscriptions and routes
         (channel("subscriptions: [ { grp: asia } ]"), "field-missing", "channels.c1.subscriptions[0]"),
-        (channel("subscriptions: [ { group: a, subscriber: b } ]"), "value-invalid", "channels.c1.subscriptions[0]"),
+        (channel("subscriptions: [ { group: a, subscriber: b } ]"), "subscription-invalid", "channels.c1.subscriptions[0]"),
         (
             channel("subscriptions: [ { group: a, actve: false } ]"),
             "field-unknown",
@@ -298,4 +300,47 @@ fn numbers_and_words_in_quotes_are_text_and_json_is_read() {
     let s1 = declared.definitions.subscribers.values().next().unwrap();
     assert_eq!((s1.labels["version"].as_str(), s1.title.as_deref()), ("1.10", Some("true")));
     assert!(yaml("").unwrap().definitions.subscribers.is_empty());
+}
+
+#[test]
+fn what_is_deep_long_or_never_closed_is_refused_without_harm() {
+    let many = 20_000;
+    let nested: String = (0..DEPTH_MAX + 1).map(|n| format!("{}a:\n", " ".repeat(n))).collect();
+    for text in [
+        "[".repeat(many),
+        "- ".repeat(many),
+        "{a: ".repeat(many),
+        "? ".repeat(many),
+        nested,
+        "&a ".repeat(many),
+        "!a ".repeat(many),
+        format!("a: \"{}", "x".repeat(many)),
+        format!("{}: x", "k".repeat(many)),
+        "\u{0}".repeat(many),
+        "\u{feff}a".repeat(many),
+        "---\n".repeat(many),
+    ] {
+        assert!(yaml(&text).is_err(), "{text:.20}");
+        assert!(parse(&[("a.toml".to_owned(), text.clone())]).is_err(), "{text:.20}");
+    }
+    let wide = format!("groups: {{ g: [{}] }}", "a,".repeat(NODES_MAX));
+    assert_eq!(codes(&yaml(&wide).unwrap_err()), ["too-many-values"]);
+}
+
+proptest! {
+    #[test]
+    fn no_text_makes_the_reader_panic(text in "[-a-z0-9:{}\\[\\], \"'&*!|>#%@\n\t]{0,200}") {
+        let _ = yaml(&text);
+        let _ = parse(&[("a.toml".to_owned(), text)]);
+    }
+
+    /// Whatever the tables let through, the types take: a person never meets a message of the decoder's.
+    #[test]
+    fn what_passes_the_tables_is_typed(at in 0..FLEET.len(), cut in 0usize..12, put in "[a-z0-9:{}, /%\n-]{0,8}") {
+        let end = (at + cut).min(FLEET.len());
+        let text = format!("{}{put}{}", &FLEET[..at], &FLEET[end..]);
+        if let Err(errors) = yaml(&text) {
+            prop_assert!(!codes(&errors).contains(&"value-invalid"), "{}", listed(&errors));
+        }
+    }
 }

@@ -74,7 +74,10 @@ impl Queue for AmqpQueue {
         let options = QueueDeclareOptions { passive: true, ..QueueDeclareOptions::default() };
         let found = live
             .with_channel(async |channel| {
-                channel.queue_declare(name.as_str().into(), options, FieldTable::default()).await.map_err(convert::error)
+                channel
+                    .queue_declare(name.as_str().into(), options, FieldTable::default())
+                    .await
+                    .map_err(convert::error)
             })
             .await;
         found.map(|queue| u64::from(queue.message_count()))

@@ -120,14 +120,21 @@ struct OpenKey {
 
 impl Records {
     /// Inserts one step (at most `STEP_MAX` jobs) of a request's plan, promotes in the lanes that it touches, and says what
-    /// to publish now.
-    pub async fn insert_step(&self, request: RequestId, jobs: &[PlannedJob]) -> Result<Inserted, RecordsError> {
+    /// to publish now. `standing_for` carries from step to step which open job stands for a planned one.
+    pub async fn insert_step(
+        &self,
+        request: RequestId,
+        jobs: &[PlannedJob],
+        standing_for: &mut HashMap<JobId, JobId>,
+    ) -> Result<Inserted, RecordsError> {
         if jobs.is_empty() {
             return Ok(Inserted::default());
         }
         let tx = self.begin().await?;
-        let inserted = insert_step(&tx, request, jobs).await?;
+        let mut known = standing_for.clone();
+        let inserted = insert_step(&tx, request, jobs, &mut known).await?;
         tx.commit().await?;
+        *standing_for = known;
         Ok(inserted)
     }
 }
@@ -136,6 +143,7 @@ async fn insert_step(
     tx: &DatabaseTransaction,
     request: RequestId,
     jobs: &[PlannedJob],
+    known: &mut HashMap<JobId, JobId>,
 ) -> Result<Inserted, RecordsError> {
     let now_ms = clock_ms();
     let own: BTreeSet<Lane> = jobs.iter().map(|j| j.lane.clone()).collect();
@@ -148,12 +156,13 @@ async fn insert_step(
     // Read again under the locks.
     let open = open_jobs(tx, jobs).await?;
     let superseded = supersede(tx, jobs, &open, now_ms).await?;
-    let mut known = attachable_builds(jobs, &open);
-    let new = insert_new(tx, request, jobs, &known, now_ms).await?;
-    known.extend(conflicting(tx, jobs, &known).await?);
-    set_down(tx, jobs, &known).await?;
-    insert_waits(tx, jobs, &known).await?;
-    link(tx, request, jobs, &known).await?;
+    known.extend(attachable_builds(jobs, &open));
+    let new = insert_new(tx, request, jobs, known, now_ms).await?;
+    let conflicts = conflicting(tx, jobs, known).await?;
+    known.extend(conflicts);
+    set_down(tx, jobs, known).await?;
+    insert_waits(tx, jobs, known).await?;
+    link(tx, request, jobs, known).await?;
     finish::finish(tx, &superseded, now_ms).await?;
     let publish = promote::promote(tx, locked, now_ms).await?;
     Ok(Inserted { new: new as usize, attached: jobs.len() - new as usize, superseded: superseded.len(), publish })

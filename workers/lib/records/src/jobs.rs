@@ -8,7 +8,7 @@ use crate::db::RecordsError;
 
 /// The columns of `Raw`, for SELECT.
 pub(crate) const COLUMNS: &str = "id, request_id, kind, lane, distributor, distribution, channel, subscriber, revision, priority, \
-    state, attempt, attempts_max, task, carried_by, seq_n, published_ms, publications, cancel_requested_ms, note";
+    state, attempt, attempts_max, task, carried_by, publications, cancel_requested_ms";
 
 #[derive(Debug, Clone, FromQueryResult)]
 pub(crate) struct Raw {
@@ -27,11 +27,8 @@ pub(crate) struct Raw {
     pub attempts_max: i32,
     pub task: String,
     pub carried_by: Option<String>,
-    pub seq_n: Option<i64>,
-    pub published_ms: Option<i64>,
     pub publications: i32,
     pub cancel_requested_ms: Option<i64>,
-    pub note: Option<String>,
 }
 
 /// What others need to know of a job.

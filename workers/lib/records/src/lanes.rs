@@ -11,7 +11,6 @@ use crate::{BUILD_LANE_DEPTH, SITE_LANE_DEPTH, sql};
 #[derive(Debug, Clone, FromQueryResult)]
 pub(crate) struct LockedLane {
     pub name: String,
-    pub depth: i32,
     pub next_seq: i64,
     pub paused: i32,
 }
@@ -40,7 +39,7 @@ pub(crate) async fn lock(
     let mut locked = Vec::with_capacity(names.len());
     for part in names.chunks(sql::rows_per_statement(1)) {
         let text = format!(
-            "SELECT name, depth, next_seq, paused FROM tide_lanes WHERE name IN ({}) ORDER BY name {{for_update}}",
+            "SELECT name, next_seq, paused FROM tide_lanes WHERE name IN ({}) ORDER BY name {{for_update}}",
             sql::list(1, part.len())
         );
         let values = part.iter().map(|name| name.as_str().into()).collect();

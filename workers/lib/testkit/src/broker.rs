@@ -34,10 +34,10 @@ impl Vhost {
         &self.name
     }
 
-    /// Asks the broker's management API, below this virtual host: `("GET", "queues", "")`.
-    pub fn ask(&self, method: &str, kind: &str, rest: &str) -> Result<(u16, String)> {
+    /// Asks the broker's management API, below this virtual host: `("GET", "queues", "", "")`.
+    pub fn ask(&self, method: &str, kind: &str, rest: &str, body: &str) -> Result<(u16, String)> {
         let path = format!("/api/{kind}/{}{rest}", self.name);
-        http::ask(&self.rabbitmq.management_url, method, &path, "")
+        http::ask(&self.rabbitmq.management_url, method, &path, body)
     }
 }
 

@@ -1,4 +1,15 @@
-//! testkit
+//! What tests need and programs must not have: real services, private ones to break, and servers that misbehave. It
+//! knows no role.
 
 pub mod blobs_suite;
+pub mod broker;
+mod http;
+pub mod postgres;
+mod private;
 pub mod s3;
+pub mod services;
+
+pub use broker::Vhost;
+pub use postgres::Database;
+pub use private::Private;
+pub use services::{Service, Services, services};

@@ -63,9 +63,20 @@ impl Private {
         self.run("up").await;
     }
 
+    /// Runs rabbitmqctl on it.
+    pub async fn rabbitmqctl(&self, arguments: &[&'static str]) {
+        let mut all = vec!["rabbitmqctl"];
+        all.extend(arguments);
+        self.ops(all).await;
+    }
+
     async fn run(&self, verb: &'static str) {
-        let (directory, name) = (self.directory.path().to_owned(), self.service.name());
-        let ran = tokio::task::spawn_blocking(move || ops(Some(&directory), &[verb, name])).await;
+        self.ops(vec![verb, self.service.name()]).await;
+    }
+
+    async fn ops(&self, arguments: Vec<&'static str>) {
+        let directory = self.directory.path().to_owned();
+        let ran = tokio::task::spawn_blocking(move || ops(Some(&directory), &arguments)).await;
         ran.expect("it ran").unwrap_or_else(|error| panic!("{error:#}"));
     }
 }

@@ -72,8 +72,8 @@ impl ProgressBoard {
                 if !jobs.is_empty() {
                     declared = declared && board.beat(queue.as_ref(), jobs.clone()).await;
                     if !declared {
-                        declared = queue.declare(&QueueName::Progress).await.is_ok()
-                            && board.beat(queue.as_ref(), jobs).await;
+                        declared =
+                            queue.declare(&QueueName::Progress).await.is_ok() && board.beat(queue.as_ref(), jobs).await;
                     }
                 }
             }

@@ -118,10 +118,10 @@ async fn a_worker_beats_once_a_second_for_all_its_open_jobs() {
     two.step("read");
     let delivery = within(beats.next()).await.unwrap();
     let Beat::Progress(beat) = serde_json::from_slice(&delivery.body).unwrap() else { panic!("not progress") };
-    assert_eq!(beat.jobs.iter().map(|job| (job.job, job.attempt)).collect::<Vec<_>>(), [
-        (job_id(1), 1),
-        (job_id(2), 5)
-    ]);
+    assert_eq!(
+        beat.jobs.iter().map(|job| (job.job, job.attempt)).collect::<Vec<_>>(),
+        [(job_id(1), 1), (job_id(2), 5)]
+    );
     let figures = &beat.jobs[0];
     assert_eq!((figures.step.as_str(), figures.files_done, figures.bytes_done), ("upload", 3, 400));
     assert_eq!((figures.files_total, figures.bytes_total), (10, 1_000));

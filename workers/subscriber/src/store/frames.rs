@@ -104,25 +104,29 @@ impl PackFrames {
         self.with_table(|table| Ok(table.tiles(range)))
     }
 
-    /// Syncs what was put, and marks it as synced. What is put meanwhile waits for the next time.
-    pub fn sync(&self) -> Result<(), StoreError> {
-        let synced = |fault| StoreError::io(&self.path)(fault);
+    /// Syncs what was put, and marks it as synced. True: more was put meanwhile, and waits for the next time.
+    pub fn sync(&self) -> Result<bool, StoreError> {
         let (file, end, is_new) = {
             let table = lock(&self.table);
-            let Some(file) = table.unsynced.clone() else { return Ok(()) };
+            let Some(file) = table.unsynced.clone() else { return Ok(false) };
             (file, table.end, table.is_new)
         };
-        file.sync_data().map_err(synced)?;
-        if is_new {
-            atomic::sync_directory(self.path.parent().unwrap_or(Path::new("."))).map_err(synced)?;
-        }
+        self.sync_file(&file, is_new).map_err(StoreError::io(&self.path))?;
         let mut table = lock(&self.table);
         table.is_new = false;
-        if table.end == end {
-            table.append(&self.path, &Head::Mark, &[]).map_err(synced)?;
-            table.unsynced = None;
+        if table.end > end {
+            return Ok(true);
         }
-        Ok(())
+        table.mark(&self.path).map_err(StoreError::io(&self.path))?;
+        Ok(false)
+    }
+
+    fn sync_file(&self, file: &File, is_new: bool) -> io::Result<()> {
+        file.sync_data()?;
+        match self.path.parent() {
+            Some(folder) if is_new => atomic::sync_directory(folder),
+            _ => Ok(()),
+        }
     }
 
     /// Removes the file; later puts into this object are refused.
@@ -208,6 +212,13 @@ impl Table {
         Ok(self.unsynced.insert(Arc::new(file)).clone())
     }
 
+    /// Everything before the mark is synced: the caller has seen to it.
+    fn mark(&mut self, path: &Path) -> io::Result<()> {
+        self.append(path, &Head::Mark, &[])?;
+        self.unsynced = None;
+        Ok(())
+    }
+
     fn reader(&self, path: &Path) -> io::Result<Arc<File>> {
         match &self.unsynced {
             Some(file) => Ok(file.clone()),
@@ -215,8 +226,8 @@ impl Table {
         }
     }
 
-    /// Reads the heads. What stands before the last mark was synced; what stands behind it is verified, and the file is
-    /// cut before the first record that is not whole.
+    /// Reads the heads. What stands before the last mark was synced; what stands behind it is verified, the file is cut
+    /// before the first record that is not whole, and what is left is synced: its writer did not come to it.
     fn load(&mut self, path: &Path) -> io::Result<()> {
         let file = match OpenOptions::new().read(true).write(true).open(path) {
             Err(fault) if fault.kind() == ErrorKind::NotFound => {
@@ -228,11 +239,17 @@ impl Table {
         let length = file.metadata()?.len();
         let scan = Scan::of(&file, length)?;
         let kept = scan.whole(&file)?;
+        let unmarked = kept.marked < kept.frames.len();
         self.end = kept.end;
         self.frames = kept.frames.into_iter().map(|(frame, at)| (frame.offset, (frame, at))).collect();
         if self.end < length {
             tracing::info!(path = %path.display(), bytes = length - self.end, "cut a torn tail");
             file.set_len(self.end)?;
+        }
+        if unmarked {
+            file.sync_all()?;
+            path.parent().map_or(Ok(()), atomic::sync_directory)?;
+            self.mark(path)?;
         }
         self.loaded = true;
         Ok(())

@@ -45,7 +45,9 @@ impl Head {
         let digest = Digest(head[12..SUM_AT].try_into().ok()?);
         match offset {
             MARK_OFFSET => (stored_bytes == 0).then_some(Head::Mark),
-            _ => offset.checked_add(stored_bytes.into()).map(|_| Head::Frame(FrameRef { offset, stored_bytes, digest })),
+            _ => {
+                offset.checked_add(stored_bytes.into()).map(|_| Head::Frame(FrameRef { offset, stored_bytes, digest }))
+            }
         }
     }
 }

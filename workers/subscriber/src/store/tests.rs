@@ -1,0 +1,318 @@
+use std::fs;
+use std::sync::Barrier;
+
+use package::Frame;
+use schemas::PackRef;
+use tempfile::TempDir;
+use uuid::Uuid;
+
+use super::*;
+
+/// A pack of made-up frames, one after the other.
+struct Pack {
+    store: StoreId,
+    digest: Digest,
+    bytes: Vec<u8>,
+    frames: Vec<FrameRef>,
+}
+
+impl Pack {
+    fn of(lengths: &[usize]) -> Pack {
+        let (mut bytes, mut frames) = (Vec::new(), Vec::new());
+        for (n, &length) in (0u8..).zip(lengths) {
+            let frame: Vec<u8> = (0..length).map(|i| (i as u8).wrapping_mul(31) ^ n).collect();
+            let (offset, stored_bytes, digest) = (bytes.len() as u64, length as u32, Digest::of(&frame));
+            frames.push(FrameRef { offset, stored_bytes, digest });
+            bytes.extend(frame);
+        }
+        Pack { store: StoreId(Uuid::now_v7()), digest: Digest::of(&bytes), bytes, frames }
+    }
+
+    fn key(&self) -> Key {
+        Key::pack(self.store, self.digest)
+    }
+
+    fn bytes_of(&self, position: usize) -> &[u8] {
+        let range = self.frames[position].range();
+        &self.bytes[range.start as usize..range.end as usize]
+    }
+
+    fn put(&self, store: &Store, position: usize) {
+        store.put_frame(self.store, self.digest, self.frames[position], self.bytes_of(position)).unwrap();
+    }
+
+    fn has(&self, store: &Store, position: usize) -> bool {
+        store.has_frame(self.store, self.digest, self.frames[position]).unwrap()
+    }
+
+    fn get(&self, store: &Store, position: usize) -> Option<Bytes> {
+        store.frame(self.store, self.digest, self.frames[position]).unwrap()
+    }
+
+    fn file(&self, root: &TempDir) -> PathBuf {
+        root.path().join(format!("{}.frames", self.key()))
+    }
+
+    fn index(&self) -> Index {
+        let frame = |frame: &FrameRef| Frame {
+            digest: frame.digest,
+            pack: 0,
+            offset: frame.offset,
+            stored_bytes: frame.stored_bytes,
+            raw_bytes: 1,
+        };
+        let packs = vec![PackRef { digest: self.digest, bytes: self.bytes.len() as u64 }];
+        Index { frames: self.frames.iter().map(frame).collect(), packs, ..Index::default() }
+    }
+}
+
+fn opened() -> (TempDir, Store) {
+    let root = tempfile::tempdir().unwrap();
+    let store = Store::open(root.path()).unwrap();
+    (root, store)
+}
+
+#[test]
+fn frames_are_held_in_any_order_and_survive_a_restart() {
+    let (root, store) = opened();
+    let pack = Pack::of(&[100, 5_000, 1, 300]);
+    for position in [2, 0, 3] {
+        pack.put(&store, position);
+        pack.put(&store, position);
+    }
+    store.flush().unwrap();
+    let bytes_once = store.bytes_held(pack.store).unwrap();
+    for store in [store, Store::open(root.path()).unwrap()] {
+        assert_eq!(store.missing(pack.store, &pack.index()).unwrap(), [1]);
+        for position in [0, 2, 3] {
+            assert_eq!(pack.get(&store, position).unwrap(), pack.bytes_of(position));
+        }
+        assert_eq!(pack.get(&store, 1), None);
+        pack.put(&store, 3);
+        assert_eq!(store.bytes_held(pack.store).unwrap(), bytes_once, "a held frame was written again");
+    }
+}
+
+#[test]
+fn a_frame_that_is_not_what_the_index_says_is_refused_and_nothing_is_written() {
+    let (root, store) = opened();
+    let pack = Pack::of(&[100, 200]);
+    let mut flipped = pack.bytes_of(0).to_vec();
+    flipped[50] ^= 1;
+    for wrong in [&flipped[..], &pack.bytes_of(0)[..99], pack.bytes_of(1), b""] {
+        let fault = store.put_frame(pack.store, pack.digest, pack.frames[0], wrong).unwrap_err();
+        assert_eq!(fault.code(), "chunk-corrupt");
+    }
+    assert!(!pack.file(&root).exists());
+    assert!(!pack.has(&store, 0));
+}
+
+#[test]
+fn a_torn_tail_is_cut_at_every_length_and_the_store_goes_on() {
+    let (root, store) = opened();
+    let pack = Pack::of(&[64, 90, 70]);
+    pack.put(&store, 0);
+    pack.put(&store, 1);
+    let whole_before = fs::metadata(pack.file(&root)).unwrap().len();
+    pack.put(&store, 2);
+    let written = fs::read(pack.file(&root)).unwrap();
+    drop(store);
+    for length in whole_before as usize..written.len() {
+        fs::write(pack.file(&root), &written[..length]).unwrap();
+        let store = Store::open(root.path()).unwrap();
+        assert!(pack.has(&store, 0) && pack.has(&store, 1), "cut at {length}");
+        assert!(!pack.has(&store, 2), "cut at {length}");
+        pack.put(&store, 2);
+        store.flush().unwrap();
+        let again = Store::open(root.path()).unwrap();
+        assert_eq!(pack.get(&again, 2).unwrap(), pack.bytes_of(2), "cut at {length}");
+    }
+}
+
+#[test]
+fn a_file_cut_at_any_length_holds_only_whole_frames() {
+    let (root, store) = opened();
+    let pack = Pack::of(&[30, 40]);
+    pack.put(&store, 0);
+    store.flush().unwrap();
+    pack.put(&store, 1);
+    let written = fs::read(pack.file(&root)).unwrap();
+    drop(store);
+    for length in 0..=written.len() {
+        fs::write(pack.file(&root), &written[..length]).unwrap();
+        let store = Store::open(root.path()).unwrap();
+        for position in [0, 1] {
+            assert_eq!(pack.has(&store, position), pack.get(&store, position).is_some(), "cut at {length}");
+        }
+        pack.put(&store, 0);
+        pack.put(&store, 1);
+        assert_eq!(store.read_range(&pack.key(), 0..70).unwrap().unwrap(), pack.bytes[..], "cut at {length}");
+    }
+}
+
+#[test]
+fn a_tail_that_never_reached_the_disk_is_noticed_though_its_head_did() {
+    let (root, store) = opened();
+    let pack = Pack::of(&[64, 90]);
+    pack.put(&store, 0);
+    store.flush().unwrap();
+    pack.put(&store, 1);
+    drop(store);
+    let mut written = fs::read(pack.file(&root)).unwrap();
+    let length = written.len();
+    written[length - 90..].fill(0);
+    fs::write(pack.file(&root), &written).unwrap();
+    let store = Store::open(root.path()).unwrap();
+    assert!(pack.has(&store, 0));
+    assert!(!pack.has(&store, 1));
+}
+
+#[test]
+fn a_flipped_byte_anywhere_is_noticed_and_the_frame_can_be_put_again() {
+    let (root, store) = opened();
+    let pack = Pack::of(&[40, 50]);
+    pack.put(&store, 0);
+    pack.put(&store, 1);
+    store.flush().unwrap();
+    drop(store);
+    let written = fs::read(pack.file(&root)).unwrap();
+    for position in 0..written.len() {
+        let mut flipped = written.clone();
+        flipped[position] ^= 0x10;
+        fs::write(pack.file(&root), &flipped).unwrap();
+        let store = Store::open(root.path()).unwrap();
+        for frame in [0, 1] {
+            let read = pack.get(&store, frame);
+            assert!(
+                read.is_none_or(|read| read == pack.bytes_of(frame)),
+                "byte {position} of a damaged file was given out"
+            );
+            pack.put(&store, frame);
+        }
+        store.flush().unwrap();
+        for store in [store, Store::open(root.path()).unwrap()] {
+            assert_eq!(store.read_range(&pack.key(), 0..90).unwrap().unwrap(), pack.bytes[..], "byte {position}");
+        }
+    }
+}
+
+#[test]
+fn a_range_is_served_when_held_frames_cover_it() {
+    let (_root, store) = opened();
+    let pack = Pack::of(&[100, 100, 100, 100]);
+    for position in [0, 1, 3] {
+        pack.put(&store, position);
+    }
+    for (range, held) in
+        [(0..200, true), (50..150, true), (99..101, true), (150..201, false), (300..400, true), (199..301, false)]
+    {
+        let read = store.read_range(&pack.key(), range.clone()).unwrap();
+        let want = held.then(|| pack.bytes[range.start as usize..range.end as usize].to_vec());
+        assert_eq!(read.map(|bytes| bytes.to_vec()), want, "{range:?}");
+    }
+    for beyond in [300..401, 400..401, 1_000..1_001, 5..5] {
+        assert_eq!(store.read_range(&pack.key(), beyond).unwrap(), None);
+    }
+}
+
+#[test]
+fn headers_and_indexes_are_what_their_names_say_or_absent() {
+    let (root, store) = opened();
+    let id = StoreId(Uuid::now_v7());
+    let digest = Digest::of(b"header");
+    assert_eq!(store.put_header(id, digest, b"other").unwrap_err().code(), "object-corrupt");
+    assert_eq!(store.header(id, digest).unwrap(), None);
+    store.put_header(id, digest, b"header").unwrap();
+    store.put_index(id, digest, b"header").unwrap();
+    assert_eq!(store.header(id, digest).unwrap().unwrap(), "header");
+    assert_eq!(store.read_range(&Key::index(id, digest), 1..3).unwrap().unwrap(), "ea");
+    assert_eq!(store.read_range(&Key::index(id, digest), 1..7).unwrap(), None);
+    assert_eq!(store.indexes(id).unwrap(), [digest]);
+    fs::write(root.path().join(Key::header(id, digest).to_string()), b"headex").unwrap();
+    assert_eq!(store.header(id, digest).unwrap(), None);
+    assert!(!store.holds(&Key::header(id, digest)) && store.holds(&Key::index(id, digest)));
+    store.put_header(id, digest, b"header").unwrap();
+    assert_eq!(store.header(id, digest).unwrap().unwrap(), "header");
+}
+
+#[test]
+fn retaining_removes_the_rest_and_says_what_it_freed() {
+    let (root, store) = opened();
+    let (old, new) = (Pack::of(&[10, 20]), Pack::of(&[30]));
+    let new = Pack { store: old.store, ..new };
+    old.put(&store, 0);
+    new.put(&store, 0);
+    store.put_header(old.store, Digest::of(b"h"), b"h").unwrap();
+    let held = store.bytes_held(old.store).unwrap();
+    let freed = store.retain(old.store, |key| *key == new.key()).unwrap();
+    assert!(freed > 0 && held - freed == store.bytes_held(old.store).unwrap());
+    assert!(!old.has(&store, 0) && new.has(&store, 0));
+    old.put(&store, 1);
+    store.flush().unwrap();
+    for store in [&store, &Store::open(root.path()).unwrap()] {
+        assert!(!old.has(store, 0) && old.has(store, 1));
+        assert_eq!(store.stores().unwrap(), [old.store]);
+    }
+    store.forget(old.store).unwrap();
+    assert_eq!(store.stores().unwrap(), []);
+    assert!(!new.has(&store, 0));
+}
+
+#[test]
+fn threads_that_put_and_flush_the_same_packs_lose_nothing() {
+    let (root, store) = opened();
+    let pack = Pack::of(&[700; 40]);
+    let start = Barrier::new(4);
+    std::thread::scope(|scope| {
+        for thread in 0..4 {
+            let (store, pack, start) = (&store, &pack, &start);
+            scope.spawn(move || {
+                start.wait();
+                for step in 0..40 {
+                    pack.put(store, (step * 7 + thread * 3) % 40);
+                    if step % 10 == 0 {
+                        store.flush().unwrap();
+                    }
+                }
+                store.flush().unwrap();
+            });
+        }
+    });
+    assert!(lock(&store.unsynced).is_empty());
+    let bytes = fs::metadata(pack.file(&root)).unwrap().len();
+    assert!(bytes < 40 * 800 + 20 * 52 + 16, "frames were written twice: {bytes} bytes");
+    for store in [&store, &Store::open(root.path()).unwrap()] {
+        assert_eq!(store.read_range(&pack.key(), 0..28_000).unwrap().unwrap(), pack.bytes[..]);
+    }
+}
+
+#[test]
+fn asking_for_packs_that_are_not_there_costs_no_memory() {
+    let (_root, store) = opened();
+    let pack = Pack::of(&[5]);
+    assert!(!pack.has(&store, 0));
+    assert_eq!(pack.get(&store, 0), None);
+    assert!(lock(&store.packs).is_empty());
+}
+
+#[test]
+fn more_packs_than_may_wait_for_a_flush_are_synced_on_the_way() {
+    let (_root, store) = opened();
+    let packs: Vec<Pack> = (1..=UNSYNCED_PACKS_MAX + 2).map(|length| Pack::of(&[length])).collect();
+    for pack in &packs {
+        pack.put(&store, 0);
+        assert!(lock(&store.unsynced).len() <= UNSYNCED_PACKS_MAX);
+    }
+    assert!(packs.iter().all(|pack| pack.has(&store, 0)));
+}
+
+#[test]
+fn a_full_disk_is_named_and_leaves_the_file_as_it_was() {
+    let (root, store) = opened();
+    let pack = Pack::of(&[100]);
+    fs::create_dir_all(pack.file(&root).parent().unwrap()).unwrap();
+    std::os::unix::fs::symlink("/dev/full", pack.file(&root)).unwrap();
+    let fault = store.put_frame(pack.store, pack.digest, pack.frames[0], pack.bytes_of(0)).unwrap_err();
+    assert_eq!(fault.code(), "store-full", "{fault}");
+    assert!(!pack.has(&store, 0));
+}

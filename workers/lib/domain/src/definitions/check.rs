@@ -183,7 +183,7 @@ impl Checker<'_> {
             Value::Object(map) => match (map.contains_key("subscriber"), map.contains_key("group")) {
                 (true, false) => self.object(&SUBSCRIBER_SUBSCRIPTION, value, field),
                 (false, true) => self.object(&GROUP_SUBSCRIPTION, value, field),
-                (true, true) => self.add(code::VALUE_INVALID, field, "names a subscriber and a group", ALLOWED),
+                (true, true) => self.add(code::SUBSCRIPTION_INVALID, field, "names a subscriber and a group", ALLOWED),
                 (false, false) => self.add(code::FIELD_MISSING, field, "names no subscriber and no group", ALLOWED),
             },
             _ => self.add(code::WRONG_TYPE, field, "is not a subscription", ALLOWED),

@@ -25,10 +25,17 @@ impl Document {
             document.fault(name, 0, code::FILE_TOO_LARGE, "", message, "split it into several files");
             return document;
         }
-        if name.ends_with(".toml") {
-            toml::read(name, text, &mut document)
-        } else {
-            yaml::read(name, text, &mut document)
+        let text = text.strip_prefix('\u{feff}').unwrap_or(text);
+        // A NUL would end the reading for some readers: what follows it would count for nothing, and nobody would know.
+        if let Some(at) = text.find(|c: char| c.is_control() && !matches!(c, '\n' | '\r' | '\t')) {
+            let line = text[..at].matches('\n').count() + 1;
+            let message = "there is a control character in this line";
+            document.fault(name, line, code::CONTROL_CHARACTER, "", message, "write the file without it");
+            return document;
+        }
+        match name.ends_with(".toml") {
+            true => toml::read(name, text, &mut document),
+            false => yaml::read(name, text, &mut document),
         }
         document
     }

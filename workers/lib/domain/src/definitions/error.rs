@@ -30,6 +30,7 @@ pub mod code {
     pub const WRONG_TYPE: &str = "wrong-type";
     pub const VALUE_UNKNOWN: &str = "value-unknown";
     pub const VALUE_INVALID: &str = "value-invalid";
+    pub const SUBSCRIPTION_INVALID: &str = "subscription-invalid";
     pub const OUT_OF_RANGE: &str = "out-of-range";
     pub const TEXT_TOO_LONG: &str = "text-too-long";
     pub const TEXT_EMPTY: &str = "text-empty";

@@ -271,3 +271,76 @@ static SUBSCRIBER_LIMITS: Object = Object {
     ],
     later: &[],
 };
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use serde_json::Value;
+
+    use super::*;
+
+    fn schema() -> Value {
+        let found = schemas::published().into_iter().find(|(name, _)| *name == "definitions.schema.json");
+        found.unwrap().1["definitions"].take()
+    }
+
+    fn words<'a>(list: impl IntoIterator<Item = &'a Value>) -> BTreeSet<&'a str> {
+        list.into_iter().filter_map(Value::as_str).collect()
+    }
+
+    /// The words that a property's type takes, wherever the schema has them.
+    fn words_of<'a>(types: &'a Value, property: &'a Value) -> BTreeSet<&'a str> {
+        let refers = property.get("$ref").and_then(Value::as_str).map(|r| &types[r.rsplit('/').next().unwrap()]);
+        let lists = ["anyOf", "allOf", "oneOf"].into_iter().filter_map(|key| property[key].as_array()).flatten();
+        let own = words(property["enum"].as_array().into_iter().flatten().chain(property.get("const")));
+        lists.chain(refers).flat_map(|inner| words_of(types, inner)).chain(own).collect()
+    }
+
+    #[test]
+    fn the_tables_and_the_types_know_the_same_fields_and_words() {
+        let types = schema();
+        for (name, table) in [
+            ("Distributor", &DISTRIBUTOR),
+            ("DistributorLimits", &DISTRIBUTOR_LIMITS),
+            ("RatesByPriority", &RATES),
+            ("Hierarchy", &HIERARCHY),
+            ("Distribution", &DISTRIBUTION),
+            ("FileSource", &SOURCE),
+            ("Channel", &CHANNEL),
+            ("SubscriberSubscription", &SUBSCRIBER_SUBSCRIPTION),
+            ("GroupSubscription", &GROUP_SUBSCRIPTION),
+            ("GroupBody", &GROUP),
+            ("Subscriber", &SUBSCRIBER),
+            ("LogSettings", &LOG),
+            ("SubscriberLimits", &SUBSCRIBER_LIMITS),
+        ] {
+            let properties = types[name]["properties"].as_object().unwrap();
+            let typed: BTreeSet<_> = properties.keys().map(String::as_str).collect();
+            let tabled: BTreeSet<_> = table.fields.iter().map(|field| field.name).collect();
+            assert_eq!(tabled, typed, "{name}");
+            let required: BTreeSet<_> = table.fields.iter().filter(|f| f.required).map(|f| f.name).collect();
+            assert_eq!(required, words(types[name]["required"].as_array().into_iter().flatten()), "{name}");
+            for field in table.fields {
+                if let Shape::Word(known, _) = field.shape {
+                    let known: BTreeSet<_> = known.iter().copied().collect();
+                    assert_eq!(known, words_of(&types, &properties[field.name]), "{name}.{}", field.name);
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn the_defaults_that_are_shown_are_those_of_the_types() {
+        let fleet = "{ distributor: d, type: file, sources: [], target: /t, mode: merge }";
+        let fleet = format!("distributions: {{ x: {} }}", fleet.replace("[]", "[ { path: /a } ]"));
+        let declared = crate::definitions::parse(&[("a.yaml".into(), fleet)]).unwrap().definitions;
+        let value = crate::definitions::object(Kind::Distribution, "x", &declared).unwrap();
+        for field in DISTRIBUTION.fields.iter().filter(|f| f.default.is_some() && f.name != "platforms") {
+            let typed = &value[field.name];
+            let shown = typed.as_str().map_or_else(|| typed.to_string(), str::to_owned);
+            assert_eq!(field.default, Some(shown.as_str()), "{}", field.name);
+        }
+        assert_eq!("5m".parse::<schemas::Span>().unwrap().as_secs(), u64::from(crate::effective::CONNECT_TIMEOUT_S));
+    }
+}

@@ -29,7 +29,8 @@ pub(super) fn open_file(root: impl AsFd, path: &str) -> Result<OwnedFd, Errno> {
 }
 
 fn open(root: BorrowedFd<'_>, path: &[u8], flags: OFlags, mode: Mode) -> Result<OwnedFd, Errno> {
-    let within = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_MAGICLINKS | ResolveFlags::NO_XDEV;
+    let within =
+        ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_MAGICLINKS | ResolveFlags::NO_XDEV;
     for _ in 1..OPEN_TRIES_MAX {
         match rustix::fs::openat2(root, path, flags | OFlags::NOFOLLOW | OFlags::CLOEXEC, mode, within) {
             Err(Errno::AGAIN | Errno::INTR) => {}

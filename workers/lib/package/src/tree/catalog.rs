@@ -34,7 +34,8 @@ impl Catalog {
     /// None if it is not readable.
     pub fn load(records: &Records, at: &CatalogRef) -> Option<Catalog> {
         let index = Index::decode(&open_sealed(records.read(&at.index)?)?).ok()?;
-        let stamps: Vec<Stamp> = open_sealed(records.read(&at.stamps)?)?.chunks_exact(STAMP_BYTES).map(unpack).collect();
+        let stamps: Vec<Stamp> =
+            open_sealed(records.read(&at.stamps)?)?.chunks_exact(STAMP_BYTES).map(unpack).collect();
         (stamps.len() == index.entries.len()).then_some(Catalog { index, stamps })
     }
 }
@@ -42,20 +43,21 @@ impl Catalog {
 /// Writes both parts; an index that is there already is left.
 pub(super) fn store(
     records: &Records,
+    (index_kind, stamps_kind): (&str, &str),
     header: &Digest,
     index: &Index,
     stamps: &[Stamp],
     serial: u64,
 ) -> Result<CatalogRef, TreeError> {
-    let name = format!("index-{header}");
+    let name = format!("{index_kind}-{header}");
     if !records.has(&name) {
         records.write(&name, &sealed(index.encode()))?;
     }
-    Ok(CatalogRef { index: name, stamps: store_stamps(records, stamps, serial)? })
+    Ok(CatalogRef { index: name, stamps: store_stamps(records, stamps_kind, stamps, serial)? })
 }
 
-pub(super) fn store_stamps(records: &Records, stamps: &[Stamp], serial: u64) -> Result<String, TreeError> {
-    let name = format!("stamps-{serial}");
+pub(super) fn store_stamps(records: &Records, kind: &str, stamps: &[Stamp], serial: u64) -> Result<String, TreeError> {
+    let name = format!("{kind}-{serial}");
     let bytes: Vec<u8> = stamps.iter().flat_map(pack).collect();
     records.write(&name, &sealed(bytes))?;
     Ok(name)

@@ -50,6 +50,28 @@ impl Default for Policy {
     }
 }
 
+impl Policy {
+    /// The default, but for what these codes name (those of `Unsafe`). An unknown code is given back.
+    pub fn allowing<T: AsRef<str>>(codes: &[T]) -> Result<Policy, String> {
+        let mut policy = Policy::default();
+        for code in codes {
+            *policy.permission(code.as_ref()).ok_or_else(|| code.as_ref().to_owned())? = true;
+        }
+        Ok(policy)
+    }
+
+    fn permission(&mut self, code: &str) -> Option<&mut bool> {
+        match code {
+            "set-id" => Some(&mut self.set_id),
+            "case-twins" => Some(&mut self.case_twins),
+            "unicode-twins" => Some(&mut self.unicode_twins),
+            "windows-name" => Some(&mut self.windows_names),
+            "link-out" => Some(&mut self.links_out),
+            _ => None,
+        }
+    }
+}
+
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Unsafe {
     #[error("the tree has no root directory")]

@@ -87,12 +87,7 @@ impl<'a> Pen<'a> {
     }
 }
 
-pub(super) fn matches(
-    file: impl AsFd,
-    index: &Index,
-    refs: &Range<u32>,
-    buffer: &mut Vec<u8>,
-) -> Result<bool, Errno> {
+pub(super) fn matches(file: impl AsFd, index: &Index, refs: &Range<u32>, buffer: &mut Vec<u8>) -> Result<bool, Errno> {
     let mut offset = 0;
     for chunk in index.chunks_of(refs) {
         if !read_exact(&file, offset, chunk.bytes, buffer)? || Digest::of(buffer) != chunk.digest {

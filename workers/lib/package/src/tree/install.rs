@@ -51,6 +51,8 @@ pub enum Step {
     Sync,
     /// Everything is on disk; next the trees are exchanged, or the first file is moved in.
     Swap,
+    /// One file or directory of a merge takes its place.
+    Move,
     /// The new revision is visible.
     Swapped,
     Commit,
@@ -65,6 +67,7 @@ impl Step {
             Step::File => "file",
             Step::Sync => "sync",
             Step::Swap => "swap",
+            Step::Move => "move",
             Step::Swapped => "swapped",
             Step::Commit => "commit",
             Step::Committed => "committed",

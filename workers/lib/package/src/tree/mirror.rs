@@ -29,7 +29,8 @@ use super::scan::scan;
 use super::stage::{Lender, Stage, Staged};
 use super::state::{Pending, State, Tree};
 
-const RECORD_KINDS: [&str; 2] = ["index-", "stamps-"];
+const INDEX_KIND: &str = "mirror-index";
+const STAMPS_KIND: &str = "mirror-stamps";
 
 /// Calling it again after a crash, a cancellation or an error goes on from there.
 pub fn mirror(install: &Install) -> Result<Installed, TreeError> {
@@ -139,7 +140,8 @@ impl<'a> Mirror<'a> {
         let installed = self.state.live.as_ref().and_then(|tree| tree.revision);
         match installed {
             Some(installed) if installed == self.install.revision && self.is_clean()? => {
-                let files = self.install.index.entries.iter().filter(|entry| entry.kind != EntryKind::Directory).count();
+                let files =
+                    self.install.index.entries.iter().filter(|entry| entry.kind != EntryKind::Directory).count();
                 let already = Installed::nothing(ExtractOutcome::Already, files as u64, self.previous());
                 Ok(Some(self.finished.take().unwrap_or(already)))
             }
@@ -278,17 +280,15 @@ impl<'a> Mirror<'a> {
         self.install.step(Step::Sync)?;
         if origin.changed {
             // The descriptor was opened before the first write, so that it learns of every failed one since.
-            rustix::fs::syncfs(&standby.directory).map_err(|errno| TreeError::of("sync", self.place.shown.clone(), errno))?;
+            rustix::fs::syncfs(&standby.directory)
+                .map_err(|errno| TreeError::of("sync", self.place.shown.clone(), errno))?;
         }
         self.state.serial += 2;
         let (install, serial) = (self.install, self.state.serial);
-        let catalog = catalog::store(&self.records, &install.revision.header, install.index, &staged.stamps, serial)?;
-        let tree = Tree {
-            node: standby.node,
-            revision: Some(install.revision),
-            catalog: Some(catalog),
-            foreign: false,
-        };
+        let (kinds, header) = ((INDEX_KIND, STAMPS_KIND), &install.revision.header);
+        let catalog = catalog::store(&self.records, kinds, header, install.index, &staged.stamps, serial)?;
+        let tree =
+            Tree { node: standby.node, revision: Some(install.revision), catalog: Some(catalog), foreign: false };
         let aside = self.aside(origin.live_stamps, serial + 1)?;
         let result = self.result(&staged);
         self.state.pending = Some(Pending { tree, aside, result });
@@ -302,7 +302,7 @@ impl<'a> Mirror<'a> {
             return Ok(Some(Tree { node: target.node, revision: None, catalog: None, foreign: true }));
         };
         if let (Some(stamps), Some(catalog)) = (live_stamps, &mut tree.catalog) {
-            let moved = catalog::store_stamps(&self.records, &stamps, serial)?;
+            let moved = catalog::store_stamps(&self.records, STAMPS_KIND, &stamps, serial)?;
             *catalog = CatalogRef { index: catalog.index.clone(), stamps: moved };
         }
         Ok(Some(tree))
@@ -314,11 +314,7 @@ impl<'a> Mirror<'a> {
             files_linked: staged.files_linked,
             files_removed: self.live.as_ref().map_or(0, |live| files_gone(live, self.install.index)),
             bytes_written: staged.bytes_written,
-            ..Installed::nothing(
-                ExtractOutcome::Installed,
-                staged.files_kept + staged.files_linked,
-                self.previous(),
-            )
+            ..Installed::nothing(ExtractOutcome::Installed, staged.files_kept + staged.files_linked, self.previous())
         }
     }
 
@@ -337,7 +333,7 @@ impl<'a> Mirror<'a> {
         let result = self.state.settle(staged.as_ref(), aside.as_ref());
         self.state.save(&self.records)?;
         self.install.step(Step::Committed)?;
-        self.records.sweep(&RECORD_KINDS, &self.state.records_in_use())?;
+        self.records.sweep(&[INDEX_KIND, STAMPS_KIND], &self.state.records_in_use())?;
         result.ok_or_else(|| TreeError::of("commit", self.place.shown.clone(), Errno::IO))
     }
 }

@@ -48,4 +48,4 @@ pub use held::Held;
 pub use install::{Install, Installed, Progress, Step};
 pub use merge::merge;
 pub use mirror::{Standing, installed, mirror};
-pub use verify::{Differences, Modified, Modification, verify};
+pub use verify::{Differences, Modification, Modified, verify};

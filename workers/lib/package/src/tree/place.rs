@@ -97,9 +97,35 @@ impl Place {
         }
     }
 
+    /// The target's directory, which may be a mount point: it is not exchanged.
+    pub fn shared_target(&self) -> Result<Option<Root>, TreeError> {
+        let failed = |errno| TreeError::of("open", self.shown.clone(), errno);
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        match rustix::fs::openat(&self.parent, &*self.name, flags, Mode::empty()) {
+            Ok(directory) => {
+                let node = Node::of(&directory).map_err(failed)?;
+                Ok(Some(Root { directory, node }))
+            }
+            Err(Errno::NOENT) => Ok(None),
+            // A link says so in the one way or the other.
+            Err(Errno::LOOP | Errno::NOTDIR) => self.target(),
+            Err(errno) => Err(failed(errno)),
+        }
+    }
+
+    pub fn make_target(&self, mode: u32) -> Result<Root, TreeError> {
+        let failed = |errno| TreeError::of("make", self.shown.clone(), errno);
+        rustix::fs::mkdirat(&self.parent, &*self.name, Mode::RWXU).map_err(failed)?;
+        let root = self.root(&self.name)?;
+        rustix::fs::fchmod(&root.directory, Mode::from_raw_mode(mode)).map_err(failed)?;
+        Ok(root)
+    }
+
     pub fn standby(&self) -> Result<Option<Root>, TreeError> {
         let path = || self.beside(&self.standby_name);
-        match beneath::look(&self.parent, &self.standby_name).map_err(|errno| TreeError::of("look at", path(), errno))? {
+        match beneath::look(&self.parent, &self.standby_name)
+            .map_err(|errno| TreeError::of("look at", path(), errno))?
+        {
             None => Ok(None),
             Some(seen) if seen.kind != SeenKind::Directory => Err(TreeError::StagingForeign { path: path() }),
             Some(_) => self.root(&self.standby_name).map(Some),

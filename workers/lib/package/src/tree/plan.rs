@@ -98,9 +98,8 @@ impl Plan {
 
     /// Files and links to be written, linked or read, in order.
     pub fn work(&self) -> Vec<u32> {
-        let wants = |action: &Action| {
-            matches!(action, Action::Recheck | Action::Link(_) | Action::Write | Action::MakeLink)
-        };
+        let wants =
+            |action: &Action| matches!(action, Action::Recheck | Action::Link(_) | Action::Write | Action::MakeLink);
         (ROOT..self.actions.len() as u32).filter(|&at| wants(&self.actions[at as usize])).collect()
     }
 
@@ -144,7 +143,8 @@ fn recorded<'a>(catalog: Option<&'a Catalog>, joined: Option<&[u32]>, at: usize)
 
 impl Was<'_> {
     fn is_same(self, index: &Index, entry: &Entry) -> bool {
-        self.0.is_some_and(|(catalog, at)| same_entry(&catalog.index, &catalog.index.entries[at as usize], index, entry))
+        self.0
+            .is_some_and(|(catalog, at)| same_entry(&catalog.index, &catalog.index.entries[at as usize], index, entry))
     }
 
     fn is_untouched(self, seen: &Seen) -> bool {

@@ -164,9 +164,11 @@ impl Stage<'_> {
     fn write_files(&self) -> Result<Staged, TreeError> {
         let work = self.plan.work();
         let turns = self.turns(&work);
-        let parts = crew::share(turns.len(), || Writer::new(self), |writer, turn| {
-            work[turns[turn].clone()].iter().try_for_each(|&at| writer.file(at))
-        })?;
+        let parts = crew::share(
+            turns.len(),
+            || Writer::new(self),
+            |writer, turn| work[turns[turn].clone()].iter().try_for_each(|&at| writer.file(at)),
+        )?;
         let mut staged = self.keep();
         for part in parts {
             staged.add(part.done, part.stamps);
@@ -197,10 +199,14 @@ impl Stage<'_> {
     fn finish_directories(&self) -> Result<(), TreeError> {
         let directories = self.plan.directories(self.index());
         // The root comes last: until then nobody but the owner gets in.
-        crew::share(directories.len(), || (), |(), item| {
-            let at = directories[directories.len() - 1 - item];
-            if at == ROOT { Ok(()) } else { self.finish_directory(at) }
-        })?;
+        crew::share(
+            directories.len(),
+            || (),
+            |(), item| {
+                let at = directories[directories.len() - 1 - item];
+                if at == ROOT { Ok(()) } else { self.finish_directory(at) }
+            },
+        )?;
         self.finish_directory(ROOT)
     }
 
@@ -376,12 +382,13 @@ impl<'a> Writer<'a> {
             return Ok(());
         }
         let parent = self.stage.layout.parent(at);
-        let removed = self.directories.get(parent, &self.stage.entry(parent).path).and_then(|directory| {
-            match rustix::fs::unlinkat(directory, name_of(&entry.path), AtFlags::empty()) {
-                Err(Errno::NOENT) => Ok(()),
-                other => other,
-            }
-        });
+        let removed =
+            self.directories.get(parent, &self.stage.entry(parent).path).and_then(
+                |directory| match rustix::fs::unlinkat(directory, name_of(&entry.path), AtFlags::empty()) {
+                    Err(Errno::NOENT) => Ok(()),
+                    other => other,
+                },
+            );
         removed.map_err(|errno| TreeError::of("replace", &entry.path, errno))
     }
 }

@@ -82,7 +82,9 @@ fn the_second_revision_links_what_is_unchanged_and_writes_what_is_not() {
 #[test]
 fn from_the_third_revision_on_only_what_changed_is_touched() {
     let site = Site::new();
-    let tree = |text: &str| (0..50).fold(first(), |tree, n| tree.file(&format!("f{n:02}"), format!("{n}"))).file("readme", text);
+    let tree = |text: &str| {
+        (0..50).fold(first(), |tree, n| tree.file(&format!("f{n:02}"), format!("{n}"))).file("readme", text)
+    };
     site.mirror(&tree("one").revision(1)).unwrap();
     site.mirror(&tree("two").revision(2)).unwrap();
     let three = tree("three").revision(3);
@@ -102,7 +104,10 @@ fn a_rollback_to_the_standby_revision_asks_for_no_content() {
     let asked = one.asked();
     for (to, other) in [(&one, &two), (&two, &one), (&one, &two)] {
         let done = site.mirror(to).unwrap();
-        assert_eq!((done.outcome, done.files_written, done.previous), (ExtractOutcome::Installed, 0, Some(other.at.number)));
+        assert_eq!(
+            (done.outcome, done.files_written, done.previous),
+            (ExtractOutcome::Installed, 0, Some(other.at.number))
+        );
         assert!(site.verified(to));
         let standing = tree::installed(&site.target(), &site.state_dir()).unwrap().unwrap();
         assert_eq!((standing.live, standing.standby), (Some(to.at), Some(other.at)));
@@ -251,14 +256,17 @@ fn a_target_that_is_a_link_or_a_file_or_unspeakable_is_refused() {
     std::os::unix::fs::symlink(&other, site.target()).unwrap();
     assert_eq!(code(site.mirror(&revision)), "target-is-link");
     fs::remove_file(site.target()).unwrap();
-    site.write("", "a file");
+    fs::write(site.target(), "a file").unwrap();
     assert_eq!(code(site.mirror(&revision)), "target-not-directory");
     assert_eq!(fs::read_dir(other).unwrap().count(), 0);
     for bad in ["relative/path", "/", "/a/../b"] {
         let result = install_at(bad.as_ref(), &site.state_dir(), &site, MIRROR, &revision, &|_| Ok(()));
         assert_eq!(code(result), "target-invalid", "{bad}");
     }
-    let within = install_at(&site.folder.path().join("t"), &site.folder.path().join("t/s"), &site, MIRROR, &revision, &|_| Ok(()));
+    let within =
+        install_at(&site.folder.path().join("t"), &site.folder.path().join("t/s"), &site, MIRROR, &revision, &|_| {
+            Ok(())
+        });
     assert_eq!(code(within), "target-invalid");
 }
 

@@ -141,7 +141,13 @@ impl Maker {
             }
             let length = bytes.len() as u32;
             let digest = Digest::of(&bytes);
-            self.index.frames.push(Frame { digest, pack: 0, offset: pack_offset, stored_bytes: length, raw_bytes: length });
+            self.index.frames.push(Frame {
+                digest,
+                pack: 0,
+                offset: pack_offset,
+                stored_bytes: length,
+                raw_bytes: length,
+            });
             pack_offset += u64::from(length);
             content.push(Arc::from(bytes));
         }

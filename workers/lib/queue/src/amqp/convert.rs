@@ -36,8 +36,9 @@ pub(super) fn text(error: &lapin::Error) -> String {
 }
 
 pub(super) fn short(text: &str) -> Result<ShortString, QueueError> {
-    ShortString::try_new(text)
-        .map_err(|_| QueueError::Refused { reason: format!("`{text:.40}…` is longer than the 255 bytes AMQP allows") })
+    ShortString::try_new(text).map_err(|_| QueueError::Refused {
+        reason: format!("`{text:.40}…` is longer than the 255 bytes AMQP allows"),
+    })
 }
 
 pub(super) fn properties(
@@ -70,7 +71,12 @@ pub(super) fn properties(
     Ok(properties)
 }
 
-pub(super) fn delivery(data: Vec<u8>, redelivered: bool, properties: &BasicProperties, settle: Box<dyn Settle>) -> Delivery {
+pub(super) fn delivery(
+    data: Vec<u8>,
+    redelivered: bool,
+    properties: &BasicProperties,
+    settle: Box<dyn Settle>,
+) -> Delivery {
     let text = |value: &Option<ShortString>| value.as_ref().map(ToString::to_string);
     Delivery {
         body: Bytes::from(data),

@@ -155,7 +155,9 @@ impl Link {
                 tracing::info!(role = self.role, "the broker takes messages again");
                 live.blocked.send_replace(None);
             }
-            Some(Event::Error(error)) => tracing::debug!(role = self.role, error = %convert::text(&error), "broker error"),
+            Some(Event::Error(error)) => {
+                tracing::debug!(role = self.role, error = %convert::text(&error), "broker error")
+            }
             Some(_) => {}
             // No more events; the state is looked at all the same.
             None => sleep(LOOK_EVERY).await,

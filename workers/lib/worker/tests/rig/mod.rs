@@ -17,7 +17,9 @@ use tokio::sync::{Semaphore, mpsc};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
-use worker::{Context, Health, LoopOptions, LoopTools, Outcome, Perform, ProgressBoard, Reporter, fixed_queues, run_loop};
+use worker::{
+    Context, Health, LoopOptions, LoopTools, Outcome, Perform, ProgressBoard, Reporter, fixed_queues, run_loop,
+};
 
 pub async fn within<T>(what: impl Future<Output = T>) -> T {
     tokio::time::timeout(Duration::from_secs(20), what).await.expect("it took more than 20 s")

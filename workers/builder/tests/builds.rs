@@ -1,0 +1,175 @@
+//! Build tasks against a store on disk.
+
+mod support;
+
+use std::sync::atomic::Ordering;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use blobs::{Blobs, Key, ObjectKind, ReadBlobs};
+use builder::Ended;
+use package::limits::{HEADER_BYTES_MAX, INDEX_BYTES_MAX};
+use package::{Index, header};
+use schemas::Fault;
+use support::{Place, noise, reference};
+use worker::Context;
+
+const DAY: Duration = Duration::from_secs(86_400);
+
+fn fault(ended: Ended) -> Fault {
+    match ended {
+        Ended::Fault(fault) => fault,
+        other => panic!("{other:?} instead of a fault"),
+    }
+}
+
+async fn stored_index(place: &Place, header_digest: schemas::Digest) -> Index {
+    let bytes = place.blobs.get(&Key::header(place.store, header_digest), HEADER_BYTES_MAX).await.unwrap();
+    let head = header::open(&bytes, &header_digest).unwrap();
+    let bytes = place.blobs.get(&Key::index(place.store, head.index.digest), INDEX_BYTES_MAX).await.unwrap();
+    header::open_index(&head, &bytes).unwrap()
+}
+
+#[tokio::test]
+async fn a_first_build_puts_packs_then_the_index_then_the_header() {
+    let place = Place::new();
+    place.write("a/x.txt", "hello").write("big", noise("b", 40_000_000));
+    let result = place.build(1, None).await.unwrap();
+    let revision = result.revision.clone().unwrap();
+    assert_eq!((revision.number, revision.files, revision.directories, result.files_read), (1, 2, 2, 2));
+    assert_eq!((result.bytes, result.bytes_read), (40_000_005, 40_000_005));
+    let kinds = place.kinds_put();
+    let (packs, rest) = kinds.split_at(kinds.len() - 2);
+    assert_eq!(rest, [ObjectKind::Index, ObjectKind::Header]);
+    assert!(packs.len() == revision.packs.len() && packs.iter().all(|kind| *kind == ObjectKind::Pack));
+    assert!(revision.packs.len() >= 3 && revision.packs.iter().all(|pack| pack.new));
+    assert!(place.blobs.in_flight_most.load(Ordering::SeqCst) <= 2);
+    let index = stored_index(&place, revision.header).await;
+    assert_eq!(index.totals().bytes, 40_000_005);
+    let listed: u64 = place.blobs.list(place.store).await.unwrap().iter().map(|(_, bytes)| bytes).sum();
+    assert_eq!(listed, result.bytes_uploaded);
+}
+
+#[tokio::test]
+async fn unchanged_content_makes_no_revision_and_writes_nothing() {
+    let place = Place::new();
+    place.write("a", "1").write("b", "2");
+    let first = place.build(1, None).await.unwrap();
+    let puts = place.kinds_put().len();
+    let second = place.build(2, Some(reference(&first))).await.unwrap();
+    assert_eq!((second.revision, second.files, second.bytes_uploaded), (None, 2, 0));
+    assert_eq!(place.kinds_put().len(), puts);
+}
+
+#[tokio::test]
+async fn hints_spare_reading_unless_everything_shall_be_read() {
+    let place = Place::new();
+    place.write("a", "1").write("b", "22");
+    // Hints distrust what changed just before a build: this one begins a day later.
+    let later = || (SystemTime::now() + DAY).duration_since(UNIX_EPOCH).unwrap().as_nanos() as i64;
+    let builder = place.builder().with_clock(later);
+    let first = builder.build(&place.task(1, None), &Context::detached()).await.unwrap();
+    let second = place.build(2, Some(reference(&first))).await.unwrap();
+    assert_eq!((second.revision, second.files_read, second.bytes_read), (None, 0, 0));
+    place.write("c", "333");
+    let third = place.build(2, Some(reference(&first))).await.unwrap();
+    assert_eq!((third.files_read, third.bytes_read), (1, 3));
+    let all = schemas::BuildTask { read_all: true, ..place.task(3, Some(reference(&third))) };
+    let fourth = place.builder().build(&all, &Context::detached()).await.unwrap();
+    assert_eq!((fourth.revision, fourth.files_read), (None, 3));
+}
+
+#[tokio::test]
+async fn a_change_adds_one_small_pack_and_names_the_old_ones() {
+    let place = Place::new();
+    place.write("a", "1").write("big", noise("b", 20_000_000));
+    let first = place.build(1, None).await.unwrap();
+    place.write("a", "2");
+    let second = place.build(2, Some(reference(&first))).await.unwrap();
+    let revision = second.revision.unwrap();
+    let new: Vec<u64> = revision.packs.iter().filter(|pack| pack.new).map(|pack| pack.bytes).collect();
+    assert_eq!(new, [1]);
+    assert!(revision.packs.len() >= 3);
+    assert!(second.bytes_uploaded < 50_000, "{} bytes", second.bytes_uploaded);
+}
+
+#[tokio::test]
+async fn a_build_that_died_before_its_header_is_taken_over_and_what_it_uploaded_is_used() {
+    for died_at in [ObjectKind::Index, ObjectKind::Header] {
+        let (place, whole) = (Place::new(), Place::new());
+        for place in [&place, &whole] {
+            place.write("big", noise("b", 40_000_000));
+            let file = std::fs::File::open(place.source.path().join("big")).unwrap();
+            file.set_modified(std::time::UNIX_EPOCH).unwrap();
+            let root = std::fs::File::open(place.source.path()).unwrap();
+            root.set_modified(std::time::UNIX_EPOCH).unwrap();
+        }
+        *place.blobs.fail_at.lock().unwrap() = Some(died_at);
+        let died = fault(place.build(1, None).await.unwrap_err());
+        assert_eq!((died.code.as_str(), died.permanent), ("storage-unavailable", false));
+        assert!(!place.kinds_put().contains(&ObjectKind::Header), "no half revision is visible");
+        *place.blobs.fail_at.lock().unwrap() = None;
+        let retried = place.build(1, None).await.unwrap();
+        let packs = retried.revision.as_ref().unwrap().packs.len() as u64;
+        assert_eq!(retried.objects_reused, packs + u64::from(died_at == ObjectKind::Header));
+        assert_eq!(reference(&retried), reference(&whole.build(1, None).await.unwrap()), "the same digest");
+    }
+}
+
+#[tokio::test]
+async fn a_store_that_fails_in_the_middle_ends_the_build_with_its_fault() {
+    let place = Place::new();
+    place.write("big", noise("b", 80_000_000));
+    *place.blobs.fail_at.lock().unwrap() = Some(ObjectKind::Pack);
+    let ended = tokio::time::timeout(Duration::from_secs(30), place.build(1, None)).await.unwrap();
+    assert_eq!(fault(ended.unwrap_err()).code, "storage-unavailable");
+}
+
+#[tokio::test]
+async fn a_previous_revision_that_is_damaged_or_gone_costs_storing_everything_again() {
+    for gone in [false, true] {
+        let place = Place::new();
+        place.write("a", noise("a", 100_000));
+        let first = place.build(1, None).await.unwrap();
+        let key = Key::header(place.store, reference(&first).header);
+        if gone {
+            place.blobs.delete(&key).await.unwrap()
+        } else {
+            place.damage(key)
+        }
+        place.write("b", "2");
+        let second = place.build(2, Some(reference(&first))).await.unwrap();
+        let revision = second.revision.unwrap();
+        assert!(revision.packs.iter().all(|pack| pack.new));
+        assert_eq!(stored_index(&place, revision.header).await.totals().files, 2);
+    }
+}
+
+#[tokio::test]
+async fn faults_of_sources_have_stable_codes_and_say_whether_to_try_again() {
+    let place = Place::new();
+    let mut task = place.task(1, None);
+    task.sources[0].path = "/nothing/there".to_owned();
+    let missing = fault(place.builder().build(&task, &Context::detached()).await.unwrap_err());
+    assert_eq!((missing.code.as_str(), missing.permanent), ("source-missing", true));
+    place.write("back\\slash", "x");
+    let unsafe_entry = fault(place.build(1, None).await.unwrap_err());
+    assert_eq!((unsafe_entry.code.as_str(), unsafe_entry.permanent), ("entry-unsafe", true));
+    assert!(place.kinds_put().is_empty());
+}
+
+#[tokio::test]
+async fn a_cancelled_or_drained_build_ends_soon_and_leaves_no_header() {
+    let place = Place::new();
+    place.write("big", noise("b", 60_000_000));
+    for (cancelled, expected) in [(true, Ended::Cancelled), (false, Ended::Yielded)] {
+        let context = Context::detached();
+        if cancelled {
+            context.cancel.cancel()
+        } else {
+            context.drain.cancel()
+        }
+        let ended = place.builder().build(&place.task(1, None), &context).await.unwrap_err();
+        assert_eq!(ended, expected);
+    }
+    assert!(!place.kinds_put().contains(&ObjectKind::Header));
+}

@@ -1,0 +1,192 @@
+//! How a role is configured: `tidegate.toml`, then `TIDEGATE_…` variables, then flags; the later one wins. It knows nothing
+//! of what the values are used for.
+
+mod error;
+mod file;
+mod layers;
+mod secret;
+mod variables;
+
+use std::collections::BTreeSet;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use figment::Figment;
+use figment::providers::{Format, Toml};
+use schemas::{DistributorName, Span, SubscriberName};
+use serde::{Deserialize, Serialize};
+
+pub use error::ConfigError;
+pub use secret::Secret;
+pub use variables::refuse_unknown as refuse_unknown_variables;
+
+/// How long the services may take to answer when a role starts.
+const START_TIMEOUT: Duration = Duration::from_secs(60);
+const DRAIN_TIME: Duration = Duration::from_secs(30);
+const API_LISTEN: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 7410);
+const BUILDER_SLOTS: u16 = 2;
+
+/// A section of the file: what one role has for itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Section {
+    Up,
+    Scheduler,
+    Builder,
+    Subscriber,
+    Recorder,
+    Api,
+}
+
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Config {
+    /// `postgres://…` or `sqlite:///path`.
+    pub database: Option<Secret>,
+    /// `amqp://…` or `amqps://…`; `local` is the queue within `up`.
+    pub broker: Option<Secret>,
+    /// A folder, or `s3://bucket/prefix`.
+    pub storage: Option<String>,
+    pub s3_endpoint: Option<String>,
+    pub s3_region: Option<String>,
+    /// Without keys the usual AWS variables, profiles and instance roles are asked.
+    pub s3_access_key: Option<Secret>,
+    pub s3_secret_key: Option<Secret>,
+    /// A level, or directives such as `info,queue=debug`.
+    pub log: Option<String>,
+    pub log_format: LogFormat,
+    drain_time: Option<Span>,
+    start_timeout: Option<Span>,
+    pub up: Up,
+    scheduler: Nothing,
+    pub builder: Builder,
+    pub subscriber: Subscriber,
+    recorder: Nothing,
+    pub api: Api,
+}
+
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Up {
+    pub data: Option<PathBuf>,
+    pub listen: Option<SocketAddr>,
+    slots: Option<Slots>,
+}
+
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Builder {
+    /// Whose distributions it builds.
+    pub distributors: BTreeSet<DistributorName>,
+    slots: Option<Slots>,
+    pub work_dir: Option<PathBuf>,
+}
+
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Subscriber {
+    pub name: Option<SubscriberName>,
+    /// Where its children fetch from it; a site without children needs none.
+    pub listen: Option<SocketAddr>,
+    /// How its children write that address.
+    pub public_url: Option<String>,
+    pub work_dir: Option<PathBuf>,
+    slots: Option<Slots>,
+    /// Environment variables that a target may name as `%env:NAME%`.
+    pub env_allow: BTreeSet<String>,
+}
+
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Api {
+    listen: Option<SocketAddr>,
+    pub allow_remote: bool,
+    /// Address and token are written there, for the client verbs of the same user.
+    pub data: Option<PathBuf>,
+    pub token: Option<Secret>,
+    pub token_file: Option<PathBuf>,
+}
+
+/// A role that has no settings of its own.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct Nothing {}
+
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum LogFormat {
+    #[default]
+    Text,
+    Json,
+}
+
+/// Jobs at a time: 1 to `worker::SLOTS_MAX`.
+#[derive(Debug, Clone, Copy, Deserialize)]
+#[serde(try_from = "u32")]
+struct Slots(u16);
+
+impl TryFrom<u32> for Slots {
+    type Error = String;
+
+    fn try_from(slots: u32) -> Result<Slots, String> {
+        match u16::try_from(slots) {
+            Ok(slots @ 1..=worker::SLOTS_MAX) => Ok(Slots(slots)),
+            _ => Err(format!("{slots} slots; allowed: 1 to {}", worker::SLOTS_MAX)),
+        }
+    }
+}
+
+impl Config {
+    /// `flags` are a role's flags with their variables; those that are its own go to its section. Without a `file` the one
+    /// in the current directory is read, if there is one.
+    pub fn load(file: Option<&Path>, section: Section, flags: &impl Serialize) -> Result<Config, ConfigError> {
+        let mut figment = Figment::new();
+        let path = file::choose(file);
+        if let Some(path) = &path {
+            let text = file::read(path)?;
+            file::refuse_open_secrets(path, &text)?;
+            figment = figment.merge(Toml::string(&text));
+        }
+        figment = layers::merge(figment, section, flags)?;
+        let config: Config = figment.extract().map_err(|error| ConfigError::of(error, path.as_deref()))?;
+        if config.s3_access_key.is_some() != config.s3_secret_key.is_some() {
+            return Err(ConfigError::half("s3_access_key", "s3_secret_key", path.as_deref()));
+        }
+        Ok(config)
+    }
+
+    pub fn start_timeout(&self) -> Duration {
+        self.start_timeout.map_or(START_TIMEOUT, Span::as_duration)
+    }
+
+    pub fn drain_time(&self) -> Duration {
+        self.drain_time.map_or(DRAIN_TIME, Span::as_duration)
+    }
+}
+
+impl Up {
+    pub fn slots(&self) -> u16 {
+        self.slots.map_or(BUILDER_SLOTS, |slots| slots.0)
+    }
+}
+
+impl Builder {
+    pub fn slots(&self) -> u16 {
+        self.slots.map_or(BUILDER_SLOTS, |slots| slots.0)
+    }
+}
+
+impl Subscriber {
+    pub fn slots(&self) -> u16 {
+        self.slots.map_or(subscriber::config::SLOTS_DEFAULT, |slots| slots.0)
+    }
+}
+
+impl Api {
+    pub fn listen(&self) -> SocketAddr {
+        self.listen.unwrap_or(API_LISTEN)
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,100 @@
+//! Moves of a journal, done and undone: every one is a single rename, or the making or removing of an empty directory.
+//! Whether one was done is seen from the target alone, so that undoing twice does no harm.
+
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
+use rustix::fs::{AtFlags, Mode, RenameFlags, renameat_with};
+use rustix::io::Errno;
+
+use crate::tree::beneath;
+use crate::tree::error::TreeError;
+use crate::tree::layout::{name_of, parent_of};
+
+use super::state::{Move, What};
+
+#[derive(Clone, Copy)]
+pub(super) struct Field<'a> {
+    pub target: BorrowedFd<'a>,
+    pub staging: BorrowedFd<'a>,
+}
+
+impl Field<'_> {
+    fn parent(&self, path: &str) -> Result<OwnedFd, Errno> {
+        beneath::open_directory(self.target, parent_of(path))
+    }
+
+    pub fn apply(&self, at: usize, step: &Move) -> Result<(), TreeError> {
+        self.try_apply(&at.to_string(), step).map_err(|errno| failure(step, errno))
+    }
+
+    fn try_apply(&self, staged: &str, step: &Move) -> Result<(), Errno> {
+        let (parent, name) = (self.parent(&step.path)?, name_of(&step.path));
+        let parent = parent.as_fd();
+        match step.what {
+            What::Delete => renameat_with(parent, name, self.staging, staged, RenameFlags::NOREPLACE),
+            What::RemoveDirectory { .. } => rustix::fs::unlinkat(parent, name, AtFlags::REMOVEDIR),
+            What::MakeDirectory { .. } => rustix::fs::mkdirat(parent, name, Mode::RWXU),
+            What::Replace { .. } => renameat_with(self.staging, staged, parent, name, RenameFlags::EXCHANGE),
+            What::Create { .. } => renameat_with(self.staging, staged, parent, name, RenameFlags::NOREPLACE),
+        }
+    }
+
+    /// Undoes what was done of `journal`, last first.
+    pub fn undo(&self, journal: &[Move]) -> Result<(), TreeError> {
+        for (at, step) in journal.iter().enumerate().rev() {
+            match self.try_undo(&at.to_string(), step) {
+                // Its directory is not there, so nothing was done in it.
+                Ok(()) | Err(Errno::NOENT | Errno::NOTDIR) => {}
+                Err(errno) => return Err(TreeError::of("put back", &step.path, errno)),
+            }
+        }
+        Ok(())
+    }
+
+    fn try_undo(&self, staged: &str, step: &Move) -> Result<(), Errno> {
+        let (parent, name) = (self.parent(&step.path)?, name_of(&step.path));
+        let parent = parent.as_fd();
+        let stands = |ino: u64| Ok::<_, Errno>(beneath::look(parent, name)?.is_some_and(|seen| seen.stamp.ino == ino));
+        match step.what {
+            What::Delete => match renameat_with(self.staging, staged, parent, name, RenameFlags::NOREPLACE) {
+                // Somebody made it anew meanwhile: theirs stays.
+                Err(Errno::EXIST) => Ok(()),
+                other => other,
+            },
+            What::RemoveDirectory { mode } => match rustix::fs::mkdirat(parent, name, Mode::RWXU) {
+                Err(Errno::EXIST) => Ok(()),
+                other => other.and_then(|()| set_mode(self.target, &step.path, mode)),
+            },
+            What::MakeDirectory { .. } => match rustix::fs::unlinkat(parent, name, AtFlags::REMOVEDIR) {
+                Err(Errno::NOTEMPTY | Errno::EXIST) => Ok(()),
+                other => other,
+            },
+            What::Replace { ino } if stands(ino)? => {
+                renameat_with(self.staging, staged, parent, name, RenameFlags::EXCHANGE)
+            }
+            What::Create { ino } if stands(ino)? => {
+                renameat_with(parent, name, self.staging, staged, RenameFlags::NOREPLACE)
+            }
+            What::Replace { .. } | What::Create { .. } => Ok(()),
+        }
+    }
+}
+
+pub(super) fn set_mode(target: BorrowedFd<'_>, path: &str, mode: u32) -> Result<(), Errno> {
+    let directory = beneath::open_directory(target, path)?;
+    rustix::fs::fchmod(directory, Mode::from_raw_mode(mode))
+}
+
+fn failure(step: &Move, errno: Errno) -> TreeError {
+    let path = step.path.clone();
+    let in_the_way = |what, wanted| TreeError::InTheWay { path: step.path.clone(), what, wanted };
+    match (errno, step.what) {
+        (Errno::INVAL | Errno::NOSYS | Errno::OPNOTSUPP, _) => TreeError::ExchangeUnsupported { path },
+        (Errno::NOTEMPTY, What::RemoveDirectory { .. }) => in_the_way("a directory with files of others", "a file"),
+        (Errno::EXIST, What::Create { .. }) => in_the_way("something that came meanwhile", "a new file"),
+        (Errno::EXIST, What::MakeDirectory { .. }) => in_the_way("something that came meanwhile", "a new directory"),
+        (Errno::LOOP, _) => in_the_way("a symbolic link on the way", "a directory"),
+        (Errno::XDEV, _) => in_the_way("a mount point on the way", "a directory"),
+        _ => TreeError::of("move", path, errno),
+    }
+}

@@ -1,0 +1,119 @@
+//! What only one scheduler does at a time, under a term that fences the others: firing schedules, sweeping, and telling sites
+//! their settings and their children's keys.
+
+use std::collections::BTreeMap;
+use std::time::Instant;
+
+use records::{ControlToSend, Fleet, RecordsError, Term};
+use schemas::SubscriberName;
+
+use crate::Tools;
+
+const LEASE: &str = "scheduler";
+
+pub async fn run(tools: &Tools) -> anyhow::Result<()> {
+    let mut leader = Leader { term: None, renewed: Instant::now(), swept: None, children: None };
+    while !tools.shutdown.is_cancelled() {
+        match leader.turn(tools).await {
+            Ok(()) => {}
+            Err(RecordsError::Fenced) => {
+                tracing::warn!("another scheduler leads now");
+                leader.term = None;
+            }
+            Err(error) => {
+                tracing::warn!(%error, "a turn of the leader failed; the next one tries again");
+                leader.renewed = Instant::now() - tools.config.lease;
+            }
+        }
+        tools.pause(tools.config.tick).await;
+    }
+    if let Some(term) = leader.term {
+        let _ = tools.records.resign(&term).await;
+    }
+    Ok(())
+}
+
+struct Leader {
+    term: Option<Term>,
+    renewed: Instant,
+    swept: Option<Instant>,
+    /// Who may fetch from whom, under the fleet's version.
+    children: Option<(u64, BTreeMap<SubscriberName, Vec<SubscriberName>>)>,
+}
+
+impl Leader {
+    async fn turn(&mut self, tools: &Tools) -> Result<(), RecordsError> {
+        if self.term.is_none() || self.renewed.elapsed() > tools.config.lease / 3 {
+            let before = self.term.take();
+            let ttl_ms = tools.config.lease.as_millis() as i64;
+            self.term = tools.records.lead(LEASE, &tools.config.holder, ttl_ms).await?;
+            self.renewed = Instant::now();
+            if let (Some(term), None) = (&self.term, &before) {
+                tracing::info!(term = term.term, holder = %term.holder, "leads");
+            }
+        }
+        let Some(term) = self.term.clone() else { return Ok(()) };
+        for fired in tools.records.tick(&term).await? {
+            tracing::info!(schedule = %fired.schedule, nominal_ms = fired.nominal_ms, request = %fired.request, missed = fired.missed, "fired");
+            tools.asked.notify_one();
+        }
+        if self.swept.is_none_or(|at| at.elapsed() >= tools.config.sweep) {
+            self.swept = Some(Instant::now());
+            self.sweep(tools, &term).await?;
+            self.tell(tools).await?;
+        }
+        Ok(())
+    }
+
+    async fn sweep(&self, tools: &Tools, term: &Term) -> Result<(), RecordsError> {
+        worker::step::mark("sweep");
+        let swept = tools.records.sweep(term, &tools.config.thresholds).await?;
+        if swept.silent + swept.given_up + swept.lost + swept.again + swept.cancelled > 0 {
+            tracing::info!(
+                silent = swept.silent,
+                given_up = swept.given_up,
+                lost = swept.lost,
+                again = swept.again,
+                cancelled = swept.cancelled,
+                "swept"
+            );
+        }
+        worker::step::mark("publish");
+        tools.dispatcher.publish(swept.publish).await;
+        Ok(())
+    }
+
+    async fn tell(&mut self, tools: &Tools) -> Result<(), RecordsError> {
+        let mut controls = tools.records.settings_to_send().await?;
+        let version = tools.records.fleet_version().await?;
+        if self.children.as_ref().is_none_or(|(known, _)| *known != version) {
+            let fleet = tools.records.fleet().await?;
+            self.children = Some((fleet.version, children(&fleet)));
+        }
+        if let Some((_, children)) = &self.children {
+            controls.extend(tools.records.children_to_send(children).await?);
+        }
+        for control in controls {
+            self.send(tools, control).await?;
+        }
+        Ok(())
+    }
+
+    async fn send(&self, tools: &Tools, control: ControlToSend) -> Result<(), RecordsError> {
+        match tools.dispatcher.control(&control.subscriber, &control.control).await {
+            Ok(()) => tools.records.control_sent(&control).await,
+            Err(error) => {
+                tracing::warn!(subscriber = %control.subscriber, %error, "a control message was not published; it will be tried again");
+                Ok(())
+            }
+        }
+    }
+}
+
+fn children(fleet: &Fleet) -> BTreeMap<SubscriberName, Vec<SubscriberName>> {
+    let names = fleet.definitions.subscribers.keys();
+    names
+        .map(|name| (name.clone(), domain::site::children(&fleet.definitions, name).into_iter().collect()))
+        .filter(|(_, children): &(_, Vec<_>)| !children.is_empty())
+        .collect()
+}

@@ -1,0 +1,182 @@
+//! Accepted requests, one after the other: what is wanted and what is recorded are compared, and the difference is put into
+//! lanes in steps. A crash repeats safely: job ids are derived from the request.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use records::{Fleet, PendingRequest, PlannedJob, RecordsError, STEP_MAX};
+use schemas::{Request, RequestKind};
+
+use crate::Tools;
+use crate::plan::{self, PlanFault};
+
+/// Before a request that failed for a passing reason is planned again, in milliseconds.
+const AGAIN_AFTER_MS: i64 = 1_000;
+
+pub async fn run(tools: &Tools) -> anyhow::Result<()> {
+    let mut fleet: Option<Arc<Fleet>> = None;
+    while !tools.shutdown.is_cancelled() {
+        match tools.records.claim_requests().await {
+            Ok(claimed) if claimed.is_empty() => wait(tools).await,
+            Ok(claimed) => {
+                for pending in claimed {
+                    process(tools, &mut fleet, pending).await;
+                }
+            }
+            Err(error) => {
+                tracing::warn!(%error, "requests cannot be claimed yet");
+                tools.pause(Duration::from_millis(500)).await;
+            }
+        }
+    }
+    Ok(())
+}
+
+async fn wait(tools: &Tools) {
+    tokio::select! {
+        () = tools.asked.notified() => {}
+        () = tools.pause(tools.config.poll) => {}
+    }
+}
+
+/// Why a request was not planned.
+enum Obstacle {
+    /// It never will be.
+    Fault(PlanFault),
+    Records(RecordsError),
+}
+
+impl From<PlanFault> for Obstacle {
+    fn from(fault: PlanFault) -> Self {
+        Obstacle::Fault(fault)
+    }
+}
+
+impl From<RecordsError> for Obstacle {
+    fn from(error: RecordsError) -> Self {
+        match error {
+            RecordsError::Unknown { .. } | RecordsError::Refused { .. } => {
+                Obstacle::Fault(PlanFault { code: error.code(), reason: error.to_string() })
+            }
+            other => Obstacle::Records(other),
+        }
+    }
+}
+
+async fn process(tools: &Tools, fleet: &mut Option<Arc<Fleet>>, pending: PendingRequest) {
+    worker::step::mark("plan");
+    let id = pending.request.id;
+    let outcome = carry_out(tools, fleet, &pending.request).await;
+    let written = match outcome {
+        Ok(note) => tools.records.planned(id, note.as_deref()).await,
+        Err(Obstacle::Fault(fault)) => {
+            tracing::info!(request = %id, code = fault.code, reason = %fault.reason, "request refused");
+            tools.records.refuse_request(id, fault.code, &fault.reason).await
+        }
+        Err(Obstacle::Records(error)) => {
+            tracing::warn!(request = %id, origin = %pending.origin, %error, "a request could not be planned; it will be tried again");
+            tools.records.unclaim_request(id, AGAIN_AFTER_MS).await
+        }
+    };
+    if let Err(error) = written {
+        tracing::warn!(request = %id, %error, "the request's outcome was not written; it will be planned again");
+    }
+}
+
+async fn carry_out(
+    tools: &Tools,
+    fleet: &mut Option<Arc<Fleet>>,
+    request: &Request,
+) -> Result<Option<String>, Obstacle> {
+    match request.kind {
+        RequestKind::Cancel => cancel(tools, request).await,
+        RequestKind::Retry => {
+            let jobs = tools.records.retries(request.id, &request.selector.jobs).await?;
+            insert(tools, request, jobs).await
+        }
+        RequestKind::Build
+        | RequestKind::Send
+        | RequestKind::Extract
+        | RequestKind::Sync
+        | RequestKind::Refresh
+        | RequestKind::Rollback => {
+            let fleet = current(tools, fleet).await?;
+            let jobs = plan(tools, &fleet, request).await?;
+            insert(tools, request, jobs).await
+        }
+    }
+}
+
+async fn current(tools: &Tools, fleet: &mut Option<Arc<Fleet>>) -> Result<Arc<Fleet>, RecordsError> {
+    let version = tools.records.fleet_version().await?;
+    match fleet {
+        Some(known) if known.version == version => Ok(known.clone()),
+        _ => {
+            let read = Arc::new(tools.records.fleet().await?);
+            *fleet = Some(read.clone());
+            Ok(read)
+        }
+    }
+}
+
+async fn plan(tools: &Tools, fleet: &Fleet, request: &Request) -> Result<Vec<PlannedJob>, Obstacle> {
+    let distributions = plan::concerned(fleet, request)?;
+    let snapshot = tools.records.snapshot(&distributions).await?;
+    let mut changed = std::collections::BTreeSet::new();
+    if request.kind == RequestKind::Refresh {
+        for distribution in &distributions {
+            if tools.records.changed_since_build(distribution).await? {
+                changed.insert(distribution.clone());
+            }
+        }
+    }
+    if let (RequestKind::Rollback, Some(number)) = (request.kind, request.options.revision) {
+        for distribution in &distributions {
+            if !tools.records.has_revision(distribution, number).await? {
+                let reason = format!("distribution {distribution} has no revision {number}");
+                return Err(PlanFault { code: "revision-unknown", reason }.into());
+            }
+        }
+    }
+    Ok(plan::plan(fleet, &snapshot, &changed, request)?)
+}
+
+async fn insert(tools: &Tools, request: &Request, jobs: Vec<PlannedJob>) -> Result<Option<String>, Obstacle> {
+    if jobs.is_empty() {
+        return Ok(Some("nothing to do: what is wanted is there already".to_owned()));
+    }
+    let (mut new, mut attached) = (0, 0);
+    let mut standing_for = HashMap::new();
+    for step in jobs.chunks(STEP_MAX) {
+        let inserted = tools.records.insert_step(request.id, step, &mut standing_for).await?;
+        new += inserted.new;
+        attached += inserted.attached;
+        worker::step::mark("publish");
+        tools.dispatcher.publish(inserted.publish).await;
+        worker::step::mark("plan");
+    }
+    Ok((attached > 0).then(|| format!("{new} new jobs; {attached} were under way already")))
+}
+
+async fn cancel(tools: &Tools, request: &Request) -> Result<Option<String>, Obstacle> {
+    let mut jobs = request.selector.jobs.clone();
+    jobs.extend(tools.records.open_jobs_of(&request.selector.requests).await?);
+    let outcome = tools.records.cancel(&jobs).await?;
+    for (job, lane) in &outcome.asked {
+        if let Err(error) = tools.dispatcher.cancel(*job, lane).await {
+            tracing::warn!(%job, %error, "the cancel was not published");
+            return Err(Obstacle::Records(RecordsError::Unavailable { reason: error.to_string() }));
+        }
+    }
+    tools.dispatcher.publish(outcome.publish).await;
+    if let Some(unknown) = outcome.unknown.first() {
+        return Err(PlanFault { code: "unknown", reason: format!("job {unknown} is unknown") }.into());
+    }
+    Ok(Some(format!(
+        "{} cancelled, {} asked to stop, {} had ended before",
+        outcome.cancelled.len(),
+        outcome.asked.len(),
+        outcome.over.len()
+    )))
+}

@@ -1,0 +1,443 @@
+//! A site at work, with real parts around it.
+
+mod fixture;
+
+use std::sync::Arc;
+use std::sync::mpsc;
+use std::time::Duration;
+
+use fixture::*;
+use fixture::origin::{Published, tree};
+use schemas::{Control, Event, ExtractOutcome, JobMessage, QueueName, Task};
+
+/// Revision 1 of a small tree.
+async fn published(world: &World) -> Published {
+    let folder = tree(&world.path("v1"), 20, 20_000, 1);
+    world.origin().publish(1, &folder, None).await
+}
+
+#[tokio::test]
+async fn a_send_and_its_extract_end_in_two_reports_and_the_target_is_the_tree() {
+    let mut world = World::new().await;
+    let v1 = published(&world).await;
+    let site = world.start();
+    world.subscribe().await;
+    world.publish(&send_then_extract("a", 1, v1.store, v1.revision)).await;
+    let report = world.end_of(job("a")).await;
+    let result = sent(&report);
+    assert_eq!((result.bytes_content, result.already_held), (20 * 20_000, false));
+    assert_eq!(result.bytes_fetched, result.bytes_needed);
+    assert_eq!(result.sources.len(), 1);
+    assert_eq!((result.sources[0].source.as_str(), result.sources[0].bytes), ("origin", result.bytes_fetched));
+    assert_eq!(report.worker, "paris");
+    let report = world.end_of(job("a-extract")).await;
+    assert_eq!(extracted(&report).outcome, ExtractOutcome::Installed);
+    assert_eq!(content(&world.target()), content(&v1.tree));
+    site.stop().await;
+    assert!(world.rest().is_empty(), "each job is reported once");
+}
+
+#[tokio::test]
+async fn only_missing_content_crosses_the_link() {
+    let mut world = World::new().await;
+    let v1 = published(&world).await;
+    let changed = tree(&world.path("v2"), 20, 20_000, 1);
+    std::fs::write(changed.join("d0/f0.bin"), fixture::origin::noise(20_000, 99)).unwrap();
+    let v2 = world.origin().publish(2, &changed, Some(&v1)).await;
+    let site = world.start();
+    world.subscribe().await;
+    world.publish(&send_then_extract("a", 1, v1.store, v1.revision)).await;
+    world.end_of(job("a-extract")).await;
+    world.publish(&send_then_extract("b", 2, v2.store, v2.revision)).await;
+    let report = world.end_of(job("b")).await;
+    assert!(sent(&report).bytes_fetched < 30_000, "{:?}", sent(&report));
+    world.end_of(job("b-extract")).await;
+    assert_eq!(content(&world.target()), content(&v2.tree));
+    world.publish(&send("c", 3, v2.store, v2.revision)).await;
+    let report = world.end_of(job("c")).await;
+    assert!(sent(&report).already_held && sent(&report).bytes_fetched == 0);
+    site.stop().await;
+}
+
+#[tokio::test]
+async fn work_longer_than_a_second_is_reported_as_started_and_its_message_is_not_held() {
+    let mut world = World::new().await;
+    let v1 = published(&world).await;
+    let (hold, held) = gate();
+    let mut config = world.config();
+    config.observe = Some(held);
+    config.started_after = Duration::from_millis(1);
+    let site = world.start_with(config);
+    world.subscribe().await;
+    world.publish(&send("a", 1, v1.store, v1.revision)).await;
+    world.publish(&send("b", 2, v1.store, v1.revision)).await;
+    let report = world.report().await;
+    assert_eq!((report.job, &report.event), (job("a"), &Event::Started {}));
+    let queue = QueueName::Site(paris(), protect());
+    wait_until(async || queue::Queue::depth(&*world.queue, &queue).await.unwrap() == 1).await;
+    hold.open();
+    world.end_of(job("a")).await;
+    world.end_of(job("b")).await;
+    site.stop().await;
+}
+
+#[tokio::test]
+async fn a_redelivered_message_has_its_effect_once_and_its_report_again() {
+    let mut world = World::new().await;
+    let v1 = published(&world).await;
+    let site = world.start();
+    world.subscribe().await;
+    let message = send_then_extract("a", 1, v1.store, v1.revision);
+    world.publish(&message).await;
+    let first = world.end_of(job("a")).await;
+    world.end_of(job("a-extract")).await;
+    world.publish(&message).await;
+    let again = world.end_of(job("a")).await;
+    assert_eq!(again.event, first.event, "the same report, figures and all: nothing was done again");
+    let extract = world.end_of(job("a-extract")).await;
+    assert_eq!(extracted(&extract).outcome, ExtractOutcome::Installed);
+    site.stop().await;
+}
+
+#[tokio::test]
+async fn a_message_older_than_its_lane_starts_nothing() {
+    let mut world = World::new().await;
+    let v1 = published(&world).await;
+    let site = world.start();
+    world.subscribe().await;
+    world.publish(&send("a", 5, v1.store, v1.revision)).await;
+    world.publish(&send("late", 4, v1.store, v1.revision)).await;
+    world.publish(&send("b", 6, v1.store, v1.revision)).await;
+    world.end_of(job("a")).await;
+    assert_eq!(world.report().await.job, job("b"));
+    site.stop().await;
+}
+
+#[tokio::test]
+async fn a_terminal_report_that_was_lost_is_sent_again_after_a_restart() {
+    let mut world = World::new().await;
+    let v1 = published(&world).await;
+    std::fs::create_dir_all(world.path("site")).unwrap();
+    let journal = subscriber::journal::Journal::open(&world.path("site/journal.sqlite")).await.unwrap();
+    journal.admit(&send("a", 1, v1.store, v1.revision)).await.unwrap();
+    journal.end(job("a"), &Event::Cancelled {}).await.unwrap();
+    journal.close().await;
+    let site = world.start();
+    assert_eq!(world.end_of(job("a")).await.event, Event::Cancelled {});
+    site.stop().await;
+    let site = world.start();
+    world.subscribe().await;
+    world.publish(&send("b", 2, v1.store, v1.revision)).await;
+    assert_eq!(world.report().await.job, job("b"), "once confirmed it is not sent any more");
+    site.stop().await;
+}
+
+#[tokio::test]
+async fn the_fourth_try_of_a_job_is_reported_as_failed() {
+    let mut world = World::new().await;
+    let v1 = published(&world).await;
+    std::fs::create_dir_all(world.path("site")).unwrap();
+    let journal = subscriber::journal::Journal::open(&world.path("site/journal.sqlite")).await.unwrap();
+    journal.admit(&send_then_extract("a", 1, v1.store, v1.revision)).await.unwrap();
+    for _ in 0..3 {
+        journal.begin(job("a")).await.unwrap();
+    }
+    journal.close().await;
+    let site = world.start();
+    let report = world.end_of(job("a")).await;
+    assert_eq!(failed(&report).code, "too-many-tries");
+    world.subscribe().await;
+    let retry = JobMessage { attempt: 2, ..send("a", 2, v1.store, v1.revision) };
+    world.publish(&retry).await;
+    let report = world.end_of(job("a")).await;
+    assert_eq!(report.attempt, 2);
+    sent(&report);
+    site.stop().await;
+}
+
+#[tokio::test]
+async fn a_bad_message_is_dead_lettered_with_its_reason_and_the_lane_goes_on() {
+    let mut world = World::new().await;
+    let v1 = published(&world).await;
+    let site = world.start();
+    world.subscribe().await;
+    let good = send("a", 1, v1.store, v1.revision);
+    let mut unknown = serde_json::to_value(&good).unwrap();
+    unknown["schema"] = 99.into();
+    let queue = || QueueName::Site(paris(), protect());
+    for (body, code) in [
+        (serde_json::to_vec(&unknown).unwrap(), "schema-unknown"),
+        (b"{".to_vec(), "message-malformed"),
+        (serde_json::to_vec(&for_lyon(&good)).unwrap(), "wrong-subscriber"),
+        (serde_json::to_vec(&JobMessage { lane: "site/paris/other".parse().unwrap(), ..good.clone() }).unwrap(), "wrong-lane"),
+    ] {
+        world.post(queue(), body.clone()).await;
+        let (dead, reason) = world.dead_letter().await;
+        assert_eq!((dead, reason.as_str()), (body, code));
+    }
+    world.publish(&good).await;
+    sent(&world.end_of(job("a")).await);
+    site.stop().await;
+}
+
+fn for_lyon(message: &JobMessage) -> JobMessage {
+    let Task::Send(send) = message.task.clone() else { unreachable!() };
+    let task = Task::Send(schemas::SendTask { subscriber: "lyon".try_into().unwrap(), ..send });
+    JobMessage { task, ..message.clone() }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_cancel_stops_a_running_job_at_its_next_safe_point() {
+    let mut world = World::new().await;
+    let v1 = published(&world).await;
+    let (hold, held) = gate();
+    let mut config = world.config();
+    config.observe = Some(held);
+    let site = world.start_with(config);
+    world.subscribe().await;
+    world.publish(&send_then_extract("a", 1, v1.store, v1.revision)).await;
+    hold.reached("download").await;
+    world.control(&Control::Cancel { job: job("a") }).await;
+    let control = QueueName::Control(paris());
+    wait_until(async || queue::Queue::depth(&*world.queue, &control).await.unwrap() == 0).await;
+    hold.open();
+    let report = world.end_of(job("a")).await;
+    // The gate may open before the cancel was carried out: then the job had ended.
+    if report.event != (Event::Cancelled {}) {
+        sent(&report);
+    }
+    site.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_cancelled_extract_leaves_the_old_tree_and_after_the_swap_it_has_succeeded() {
+    for (stop_at, cancelled) in [("stage", true), ("swapped", false)] {
+        let mut world = World::new().await;
+        let v1 = published(&world).await;
+        let (hold, held) = gate_at(stop_at);
+        let mut config = world.config();
+        config.observe = Some(held);
+        let site = world.start_with(config);
+        world.subscribe().await;
+        world.publish(&send_then_extract("a", 1, v1.store, v1.revision)).await;
+        hold.reached(stop_at).await;
+        world.control(&Control::Cancel { job: job("a-extract") }).await;
+        tokio::time::sleep(Duration::from_millis(300)).await;
+        hold.open();
+        let report = world.end_of(job("a-extract")).await;
+        if cancelled {
+            assert_eq!(report.event, Event::Cancelled {});
+            assert!(!world.target().exists());
+        } else {
+            assert_eq!(extracted(&report).outcome, ExtractOutcome::Installed);
+            assert_eq!(content(&world.target()), content(&v1.tree));
+        }
+        site.stop().await;
+    }
+}
+
+#[tokio::test]
+async fn a_cancel_that_comes_before_its_job_ends_it_unstarted() {
+    let mut world = World::new().await;
+    let v1 = published(&world).await;
+    world.control(&Control::Cancel { job: job("a") }).await;
+    world.publish(&send_then_extract("a", 1, v1.store, v1.revision)).await;
+    let site = world.start();
+    world.subscribe().await;
+    assert_eq!(world.end_of(job("a")).await.event, Event::Cancelled {});
+    site.stop().await;
+    assert!(!world.target().exists());
+}
+
+#[tokio::test]
+async fn a_paused_lane_starts_nothing_until_it_is_resumed() {
+    let mut world = World::new().await;
+    let v1 = published(&world).await;
+    let site = world.start();
+    world.control(&Control::Pause { lane: lane() }).await;
+    world.subscribe().await;
+    let mut presence = world.presence().await;
+    while presence.settings_version == 0 {
+        presence = world.presence().await;
+    }
+    world.publish(&send("a", 1, v1.store, v1.revision)).await;
+    site.stop().await;
+    let site = world.start();
+    assert!(world.rest().is_empty());
+    world.control(&Control::Resume { lane: lane() }).await;
+    sent(&world.end_of(job("a")).await);
+    site.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn past_the_drain_time_a_job_is_given_back_and_taken_again_later() {
+    let mut world = World::new().await;
+    let v1 = published(&world).await;
+    let (hold, held) = gate();
+    let mut config = world.config();
+    config.observe = Some(held);
+    config.drain_time = Duration::from_millis(10);
+    let site = world.start_with(config);
+    world.subscribe().await;
+    world.publish(&send("a", 1, v1.store, v1.revision)).await;
+    hold.reached("download").await;
+    site.ask_to_stop();
+    tokio::time::sleep(Duration::from_millis(200)).await;
+    hold.open();
+    site.stop().await;
+    let last = world.rest().pop().unwrap();
+    if last.event == (Event::Yielded {}) {
+        let site = world.start();
+        world.publish(&send("a", 2, v1.store, v1.revision)).await;
+        sent(&world.end_of(job("a")).await);
+        site.stop().await;
+    } else {
+        sent(&last);
+    }
+}
+
+#[tokio::test]
+async fn presence_comes_at_once_and_lists_what_is_in_hand() {
+    let world = World::new().await;
+    let v1 = published(&world).await;
+    std::fs::create_dir_all(world.path("site")).unwrap();
+    let journal = subscriber::journal::Journal::open(&world.path("site/journal.sqlite")).await.unwrap();
+    journal.admit(&send("a", 1, v1.store, v1.revision)).await.unwrap();
+    journal.set_paused(&lane(), true).await.unwrap();
+    journal.close().await;
+    let site = world.start();
+    let presence = world.presence().await;
+    assert_eq!(presence.open_jobs, [schemas::OpenJob { job: job("a"), attempt: 1 }]);
+    assert_eq!((presence.subscriber, presence.public_key.len(), presence.url), (paris(), 64, None));
+    site.stop().await;
+}
+
+#[tokio::test]
+async fn settings_that_come_with_a_job_are_in_force_for_it() {
+    let mut world = World::new().await;
+    let v1 = published(&world).await;
+    let site = world.start();
+    world.subscribe().await;
+    let mut newer = world.settings(2);
+    newer.variables.insert("ROOT".to_owned(), world.path("elsewhere").to_string_lossy().into_owned());
+    let message = JobMessage { settings: Some(newer), ..send_then_extract("a", 1, v1.store, v1.revision) };
+    world.publish(&message).await;
+    let report = world.end_of(job("a-extract")).await;
+    assert_eq!(extracted(&report).target, world.path("elsewhere/antivirus").to_string_lossy());
+    site.stop().await;
+}
+
+#[tokio::test]
+async fn a_target_with_an_unknown_variable_or_in_anothers_fails_for_good() {
+    let mut world = World::new().await;
+    let v1 = published(&world).await;
+    let site = world.start();
+    world.subscribe().await;
+    let mut unknown = send_then_extract("a", 1, v1.store, v1.revision);
+    unknown.then.as_mut().unwrap().task.target = "%NOBODY%/x".to_owned();
+    world.publish(&unknown).await;
+    let report = world.end_of(job("a-extract")).await;
+    assert_eq!(failed(&report).code, "unknown-variable");
+    assert!(failed(&report).permanent && failed(&report).message.contains("NOBODY"));
+    let mut nested = send_then_extract("b", 2, v1.store, v1.revision);
+    let others = [("tools".try_into().unwrap(), "%ROOT%".to_owned())];
+    nested.then.as_mut().unwrap().task.other_targets = others.into();
+    world.publish(&nested).await;
+    assert_eq!(failed(&world.end_of(job("b-extract")).await).code, "targets-overlap");
+    assert!(!world.target().exists(), "nothing is written");
+    site.stop().await;
+}
+
+#[tokio::test]
+async fn a_job_that_would_go_below_the_free_space_floor_fails_early_with_the_figures() {
+    let mut world = World::new().await;
+    let v1 = published(&world).await;
+    let site = world.start();
+    let mut settings = world.settings(1);
+    settings.free_space_floor = Some(1 << 60);
+    world.control(&Control::Settings(settings)).await;
+    world.publish(&send("a", 1, v1.store, v1.revision)).await;
+    let report = world.end_of(job("a")).await;
+    assert_eq!(failed(&report).code, "free-space-floor");
+    assert!(failed(&report).message.contains(&(1u64 << 60).to_string()));
+    site.stop().await;
+}
+
+#[tokio::test]
+async fn an_older_revision_than_the_installed_one_ends_superseded() {
+    let mut world = World::new().await;
+    let v1 = published(&world).await;
+    let v2 = world.origin().publish(2, &tree(&world.path("v2"), 20, 20_000, 2), Some(&v1)).await;
+    let site = world.start();
+    world.subscribe().await;
+    world.publish(&send_then_extract("b", 1, v2.store, v2.revision)).await;
+    world.end_of(job("b-extract")).await;
+    world.publish(&send_then_extract("a", 2, v1.store, v1.revision)).await;
+    let report = world.end_of(job("a-extract")).await;
+    assert_eq!(extracted(&report).outcome, ExtractOutcome::Superseded);
+    assert_eq!(content(&world.target()), content(&v2.tree));
+    site.stop().await;
+}
+
+#[tokio::test]
+async fn content_that_the_store_lost_is_fetched_again_before_it_is_extracted() {
+    let mut world = World::new().await;
+    let v1 = published(&world).await;
+    let site = world.start();
+    world.subscribe().await;
+    world.publish(&send("a", 1, v1.store, v1.revision)).await;
+    world.end_of(job("a")).await;
+    site.stop().await;
+    std::fs::remove_dir_all(world.path("site/store")).unwrap();
+    let site = world.start();
+    let task = Task::Extract(extract_task(v1.store, v1.revision));
+    world.publish(&JobMessage { task, ..send("b", 2, v1.store, v1.revision) }).await;
+    assert_eq!(extracted(&world.end_of(job("b")).await).outcome, ExtractOutcome::Installed);
+    assert_eq!(content(&world.target()), content(&v1.tree));
+    site.stop().await;
+}
+
+/// Holds a site's work at a step until it is opened.
+struct Gate {
+    reached: tokio::sync::Mutex<tokio::sync::mpsc::UnboundedReceiver<&'static str>>,
+    open: mpsc::Sender<()>,
+}
+
+fn gate() -> (Gate, subscriber::config::StepHook) {
+    gate_at("download")
+}
+
+fn gate_at(stop_at: &'static str) -> (Gate, subscriber::config::StepHook) {
+    let (reach, reached) = tokio::sync::mpsc::unbounded_channel();
+    let (open, opened) = mpsc::channel();
+    let opened = std::sync::Mutex::new(opened);
+    let hook = move |step: &'static str| {
+        if step == stop_at && reach.send(step).is_ok() {
+            let _ = opened.lock().unwrap().recv();
+        }
+        Ok(())
+    };
+    (Gate { reached: tokio::sync::Mutex::new(reached), open }, Arc::new(hook))
+}
+
+impl Gate {
+    async fn reached(&self, step: &str) {
+        let said = tokio::time::timeout(PATIENCE, async { self.reached.lock().await.recv().await });
+        assert_eq!(said.await.expect("the step is reached"), Some(step));
+    }
+
+    /// Lets this and all later steps pass.
+    fn open(self) {
+        drop(self.open);
+    }
+}
+
+/// Looks again and again, because nothing signals it; fails after a time.
+async fn wait_until(condition: impl AsyncFn() -> bool) {
+    let wait = async {
+        while !condition().await {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, wait).await.expect("it becomes true in time");
+}
