@@ -168,6 +168,7 @@ CREATE TABLE tide_jobs (
     progress TEXT,
     progress_ms BIGINT,
     created_ms BIGINT NOT NULL,
+    place INTEGER NOT NULL,
     queued_ms BIGINT,
     started_ms BIGINT,
     ended_ms BIGINT
@@ -175,7 +176,7 @@ CREATE TABLE tide_jobs (
 CREATE UNIQUE INDEX tide_jobs_one_running ON tide_jobs (lane) WHERE state = 'running';
 CREATE UNIQUE INDEX tide_jobs_one_open ON tide_jobs (kind, subscriber, distribution, revision)
     WHERE state IN ('waiting', 'queued', 'running') AND kind <> 'build' AND revision IS NOT NULL;
-CREATE INDEX tide_jobs_lane_open ON tide_jobs (lane, priority, created_ms, id) WHERE state IN ('waiting', 'queued', 'running');
+CREATE INDEX tide_jobs_lane_open ON tide_jobs (lane, priority, created_ms, place, id) WHERE state IN ('waiting', 'queued', 'running');
 CREATE INDEX tide_jobs_unpublished ON tide_jobs (claimed_until_ms) WHERE state = 'queued' AND published_ms IS NULL;
 CREATE INDEX tide_jobs_open_site ON tide_jobs (subscriber, distribution) WHERE state IN ('waiting', 'queued', 'running');
 CREATE INDEX tide_jobs_carried ON tide_jobs (carried_by) WHERE carried_by IS NOT NULL;

@@ -76,9 +76,9 @@ SELECT l.name AS lane, l.subscriber, l.channel, CASE WHEN l.paused = 1 THEN 'pau
     j.id AS job_id, j.kind, j.state AS job_state, j.distribution, j.revision,
     CASE j.priority WHEN 0 THEN 'high' WHEN 1 THEN 'medium' WHEN 2 THEN 'low' END AS priority,
     CASE WHEN j.id IS NULL THEN NULL ELSE ROW_NUMBER() OVER (PARTITION BY l.name ORDER BY
-        CASE j.state WHEN 'running' THEN 0 WHEN 'queued' THEN 1 ELSE 2 END, j.priority, j.created_ms, j.id) END AS place,
+        CASE j.state WHEN 'running' THEN 0 WHEN 'queued' THEN 1 ELSE 2 END, j.priority, j.created_ms, j.place, j.id) END AS place,
     LAG(j.id) OVER (PARTITION BY l.name ORDER BY
-        CASE j.state WHEN 'running' THEN 0 WHEN 'queued' THEN 1 ELSE 2 END, j.priority, j.created_ms, j.id) AS behind_job_id,
+        CASE j.state WHEN 'running' THEN 0 WHEN 'queued' THEN 1 ELSE 2 END, j.priority, j.created_ms, j.place, j.id) AS behind_job_id,
     CASE WHEN j.state = 'running' THEN {time:j.started_ms}
         WHEN j.id IS NULL THEN NULL
         ELSE {time:({now_ms} + COALESCE((SELECT SUM(COALESCE(
@@ -87,7 +87,7 @@ SELECT l.name AS lane, l.subscriber, l.channel, CASE WHEN l.paused = 1 THEN 'pau
             FROM tide_jobs a WHERE a.lane = l.name AND a.state IN ('waiting', 'queued', 'running') AND a.id <> j.id
             AND (CASE a.state WHEN 'running' THEN 0 WHEN 'queued' THEN 1 ELSE 2 END < CASE j.state WHEN 'running' THEN 0 WHEN 'queued' THEN 1 ELSE 2 END
                 OR (CASE a.state WHEN 'running' THEN 0 WHEN 'queued' THEN 1 ELSE 2 END = CASE j.state WHEN 'running' THEN 0 WHEN 'queued' THEN 1 ELSE 2 END
-                    AND (a.priority < j.priority OR (a.priority = j.priority AND a.created_ms < j.created_ms))))), 0))} END AS expected_start
+                    AND (a.priority < j.priority OR (a.priority = j.priority AND (a.created_ms < j.created_ms OR (a.created_ms = j.created_ms AND a.place < j.place))))))), 0))} END AS expected_start
 FROM tide_lanes l
 LEFT JOIN tide_jobs j ON j.lane = l.name AND j.state IN ('waiting', 'queued', 'running');
 

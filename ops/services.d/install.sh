@@ -8,6 +8,9 @@ install_missing() {
             rabbitmq)
                 rabbitmq_scripts >/dev/null || packages="$packages rabbitmq-server"
                 command -v amqp-publish >/dev/null || packages="$packages amqp-tools"
+                # For examples/post-request.py.
+                python3 -c 'import pika' 2>/dev/null || /usr/bin/python3 -c 'import pika' 2>/dev/null ||
+                    packages="$packages python3-pika"
                 ;;
             postgresql) postgresql_programs >/dev/null || packages="$packages postgresql" ;;
         esac
@@ -33,7 +36,7 @@ if [ ! -e "$policy" ]; then
     chmod 755 "$policy"
 fi
 export DEBIAN_FRONTEND=noninteractive
-options="-q -y --no-install-recommends -o DPkg::Lock::Timeout=300"
+options="-q -y --no-install-recommends --no-upgrade -o DPkg::Lock::Timeout=300"
 apt-get install $options "$@" || { apt-get update -q && apt-get install $options "$@"; }
 ROOT
 }

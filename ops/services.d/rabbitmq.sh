@@ -1,5 +1,8 @@
 # A private RabbitMQ node with its own epmd. The server's own scripts are run, not Debian's wrappers, which change the user.
 
+# How the server is detached; its tools are not.
+rabbitmq_session=""
+
 rabbitmq_scripts() {
     local found
     found=$(ls -d /usr/lib/rabbitmq/lib/rabbitmq_server-*/sbin /opt/rabbitmq/sbin /usr/local/lib/rabbitmq/sbin 2>/dev/null | tail -n 1)
@@ -17,6 +20,8 @@ rabbitmq_prepare() {
     port RABBITMQ_DIST_PORT
     port RABBITMQ_EPMD_PORT
     port RABBITMQ_HTTP_PORT
+    # The data belongs to the node's name, which therefore outlives a change of port.
+    [ -n "${RABBITMQ_NODE:-}" ] || remember RABBITMQ_NODE "tidegate-$RABBITMQ_PORT"
     rabbitmq_configure
 }
 
@@ -44,13 +49,13 @@ CONF
     )
 }
 
-# Runs one of the server's scripts with everything set to this node's own.
-rabbitmq_run() {
+# Becomes one of the server's scripts, with everything set to this node's own: call it in a subshell.
+rabbitmq_exec() {
     local script=$1 home=$state/rabbitmq
     shift
-    env HOME="$home" \
+    exec env HOME="$home" \
         RUNNING_UNDER_SYSTEMD=true \
-        RABBITMQ_NODENAME="tidegate-$RABBITMQ_PORT@localhost" \
+        RABBITMQ_NODENAME="$RABBITMQ_NODE@localhost" \
         RABBITMQ_NODE_IP_ADDRESS=127.0.0.1 \
         RABBITMQ_NODE_PORT="$RABBITMQ_PORT" \
         RABBITMQ_DIST_PORT="$RABBITMQ_DIST_PORT" \
@@ -71,14 +76,14 @@ rabbitmq_run() {
         ERL_EPMD_PORT="$RABBITMQ_EPMD_PORT" \
         ERL_EPMD_ADDRESS=127.0.0.1 \
         ERL_CRASH_DUMP_SECONDS=0 \
-        setsid "$(rabbitmq_scripts)/$script" "$@"
+        $rabbitmq_session "$(rabbitmq_scripts)/$script" "$@"
 }
 
 rabbitmq_start() {
     setsid epmd -address 127.0.0.1 -port "$RABBITMQ_EPMD_PORT" </dev/null >"$state/rabbitmq/log/epmd" 2>&1 9>&- &
     own epmd $! || die "epmd did not start; see $state/rabbitmq/log/epmd"
     # A node that was killed leaves its node name with epmd for a moment; a new epmd knows none.
-    rabbitmq_run rabbitmq-server </dev/null >"$state/rabbitmq/log/start" 2>&1 9>&- &
+    rabbitmq_session=setsid rabbitmq_exec rabbitmq-server </dev/null >"$state/rabbitmq/log/start" 2>&1 9>&- &
     own rabbitmq $! || die "RabbitMQ did not start; see $state/rabbitmq/log/start"
 }
 

@@ -67,14 +67,15 @@ async fn hints_spare_reading_unless_everything_shall_be_read() {
     // Hints distrust what changed just before a build: this one begins a day later.
     let later = || (SystemTime::now() + DAY).duration_since(UNIX_EPOCH).unwrap().as_nanos() as i64;
     let builder = place.builder().with_clock(later);
-    let first = builder.build(&place.task(1, None), &Context::detached()).await.unwrap();
-    let second = place.build(2, Some(reference(&first))).await.unwrap();
+    let build = async |task| builder.build(&task, &Context::detached()).await.unwrap();
+    let first = build(place.task(1, None)).await;
+    let second = build(place.task(2, Some(reference(&first)))).await;
     assert_eq!((second.revision, second.files_read, second.bytes_read), (None, 0, 0));
     place.write("c", "333");
-    let third = place.build(2, Some(reference(&first))).await.unwrap();
+    let third = build(place.task(2, Some(reference(&first)))).await;
     assert_eq!((third.files_read, third.bytes_read), (1, 3));
-    let all = schemas::BuildTask { read_all: true, ..place.task(3, Some(reference(&third))) };
-    let fourth = place.builder().build(&all, &Context::detached()).await.unwrap();
+    let task = place.task(3, Some(reference(&third)));
+    let fourth = build(schemas::BuildTask { read_all: true, ..task }).await;
     assert_eq!((fourth.revision, fourth.files_read), (None, 3));
 }
 

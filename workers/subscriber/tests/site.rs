@@ -59,7 +59,7 @@ async fn only_missing_content_crosses_the_link() {
     site.stop().await;
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn work_longer_than_a_second_is_reported_as_started_and_its_message_is_not_held() {
     let mut world = World::new().await;
     let v1 = published(&world).await;

@@ -42,6 +42,10 @@ pub struct ProcessArgs {
     #[arg(long, value_name = "TIME", env = "TIDEGATE_DRAIN_TIME")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub drain_time: Option<Span>,
+    /// How long its services may take to answer when it starts
+    #[arg(long, value_name = "TIME", env = "TIDEGATE_START_TIMEOUT")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub start_timeout: Option<Span>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum, Serialize)]
@@ -228,7 +232,7 @@ pub struct ApiArgs {
 
 #[derive(Debug, Clone, Default, Args)]
 pub struct DemoArgs {
-    /// What to distribute (default: this repository's own docs, else a small tree made for it)
+    /// What to distribute (default: ./docs if there is one, else the current directory); it is copied, never changed
     #[arg(value_name = "DIR")]
     pub source: Option<PathBuf>,
     /// Where everything is kept; must be empty or absent (default: a new directory below the system's temporary one)

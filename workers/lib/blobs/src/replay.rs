@@ -35,6 +35,11 @@ impl UsedStamps {
         Ok(())
     }
 
+    /// How many children it remembers stamps of.
+    pub fn children(&self) -> usize {
+        self.children.len()
+    }
+
     /// Drops the memory of children that are no longer served.
     pub fn retain(&mut self, served: impl Fn(&SubscriberName) -> bool) {
         self.children.retain(|name, _| served(name));

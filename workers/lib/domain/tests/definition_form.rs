@@ -153,7 +153,11 @@ fn every_hostile_definition_is_refused_with_its_stable_code() {
         (subscriber("variables: { A: 5 }"), "wrong-type", "subscribers.s1.variables.A"),
         // subscriptions and routes
         (channel("subscriptions: [ { grp: asia } ]"), "field-missing", "channels.c1.subscriptions[0]"),
-        (channel("subscriptions: [ { group: a, subscriber: b } ]"), "subscription-invalid", "channels.c1.subscriptions[0]"),
+        (
+            channel("subscriptions: [ { group: a, subscriber: b } ]"),
+            "subscription-invalid",
+            "channels.c1.subscriptions[0]",
+        ),
         (
             channel("subscriptions: [ { group: a, actve: false } ]"),
             "field-unknown",

@@ -120,13 +120,13 @@ fn an_active_group_wins_over_an_inactive_one() {
     let swapped = TIERS
         .replace("off: [lyon]", "off: [lyon, fr]")
         .replace("{ group: all }, { group: off, active: false }", "{ group: off, active: false }, { group: all }");
-    assert_eq!(why(&accepted(&swapped).definitions, "av", "fr").0, true);
+    assert!(why(&accepted(&swapped).definitions, "av", "fr").0);
 }
 
 #[test]
 fn platforms_opt_outs_and_inactive_owners_leave_an_inactive_row() {
     let tiers = accepted(TIERS).definitions;
-    assert_eq!(why(&tiers, "os", "fr").0, true);
+    assert!(why(&tiers, "os", "fr").0);
     assert_eq!(why(&tiers, "os", "paris"), (false, Why::PlatformDiffers { os: Some("windows".into()) }));
     assert_eq!(why(&tiers, "os", "shelf"), (false, Why::PlatformDiffers { os: None }));
     let opted = accepted(&TIERS.replace("parent: site,", "parent: site, opt_out: [av],")).definitions;
@@ -175,4 +175,23 @@ fn a_site_is_told_its_other_targets() {
     let tiers = accepted(TIERS).definitions;
     let others = other_targets(&tiers, &name("fr"), &"av".try_into().unwrap());
     assert_eq!(others.into_iter().collect::<Vec<_>>(), [("os".try_into().unwrap(), "/t/os".to_owned())]);
+}
+
+#[test]
+fn a_thousand_sites_are_read_judged_and_told_in_one_go() {
+    let regions: String = (0..20).map(|r| format!("  r{r}: {{}}\n")).collect();
+    let site =
+        |n: usize| format!("  s{n}: {{ parent: r{}, extract: immediately, variables: {{ VOL: /srv }} }}\n", n % 20);
+    let sites: String = (0..1_000).map(site).collect();
+    let members: Vec<_> = (0..1_000).map(|n| format!("s{n}")).collect();
+    let text = format!(
+        "distributors: {{ hq: {{}} }}\ndistributions:\n  av: {{ distributor: hq, type: file, sources: [ {{ path: /a }} ], \
+         target: '%VOL%/a', mode: mirror, build: never }}\nchannels: {{ c: {{ distributions: [av], send: never, \
+         subscriptions: [ {{ group: all }} ] }} }}\ngroups: {{ all: [{}] }}\nsubscribers:\n{regions}{sites}",
+        members.join(", ")
+    );
+    let fleet = accepted(&text).definitions;
+    assert_eq!(targets(&fleet).iter().filter(|target| target.active).count(), 1_000);
+    assert_eq!(channels_by_subscriber(&fleet).len(), 1_020);
+    assert_eq!(children(&fleet, &name("r0")).len(), 50);
 }

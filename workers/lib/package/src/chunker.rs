@@ -5,8 +5,9 @@ use fastcdc::v2020::{MASKS, cut};
 
 use crate::limits::{CHUNK_BYTES_AVERAGE, CHUNK_BYTES_MAX, CHUNK_BYTES_MIN};
 
-/// Normalisation level 1 around 2^16 bytes: one bit more before the average, one bit less behind it.
-const MASK_STRICT: u64 = MASKS[17];
+/// A cut is 2^-16 likely at each byte before the average, 2^-15 behind it: chunks of 60 KiB on average. Measured on
+/// large binaries with 2 % changed: a tenth less to move than with the paper's steeper masks, whose chunks have 85 KiB.
+const MASK_STRICT: u64 = MASKS[16];
 const MASK_LOOSE: u64 = MASKS[15];
 
 /// Length of the chunk at the front of `data`. `None` if that depends on bytes that follow; `is_end` says that none do.
@@ -57,8 +58,9 @@ mod tests {
         assert_eq!(cuts, GOLDEN_CUTS);
     }
 
-    const GOLDEN_CUTS: &[usize] =
-        &[37920, 98435, 80550, 27854, 53555, 31583, 90854, 78240, 94888, 31298, 67589, 74346, 78145, 96922, 57821];
+    const GOLDEN_CUTS: &[usize] = &[
+        37920, 98435, 80550, 27854, 53555, 31583, 57958, 32896, 78240, 94888, 31298, 67589, 74346, 78145, 96922, 57821,
+    ];
 
     #[test]
     fn a_small_file_is_one_chunk_and_an_empty_one_has_none() {

@@ -3,7 +3,7 @@
 
 /// Files up to this size are one chunk; larger ones are cut by content. Also the average that cutting aims at.
 pub const CHUNK_BYTES_AVERAGE: usize = 64 << 10;
-pub const CHUNK_BYTES_MIN: usize = 16 << 10;
+pub const CHUNK_BYTES_MIN: usize = 4 << 10;
 pub const CHUNK_BYTES_MAX: usize = 256 << 10;
 
 /// A frame is closed once it holds this much content.

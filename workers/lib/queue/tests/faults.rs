@@ -4,7 +4,6 @@ mod acts;
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 use std::time::{Duration, Instant};
 
 use acts::{message, post, scratch, take, text, within};
@@ -13,7 +12,7 @@ use queue::{Consumer, Queue};
 use schemas::QueueName;
 use testkit::{Private, Service, Vhost};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::watch;
+use tokio::sync::Notify;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
@@ -134,23 +133,21 @@ async fn a_full_brokers_block_is_told_and_acknowledgements_still_pass() {
     queue.close().await;
 }
 
-/// Passes bytes on until it is told to pass none, without closing anything.
-async fn proxy(to: String, silent: watch::Receiver<bool>) -> u16 {
+/// Passes bytes on; on `silence` the connections of that moment pass none any more, and stay open.
+async fn proxy(to: String, silence: Arc<Notify>) -> u16 {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let port = listener.local_addr().unwrap().port();
     tokio::spawn(async move {
-        while let Ok((client, _)) = listener.accept().await {
-            let (to, mut silent) = (to.clone(), silent.clone());
+        while let Ok((mut client, _)) = listener.accept().await {
+            let (to, silence) = (to.clone(), silence.clone());
             tokio::spawn(async move {
-                let mut client = client;
                 let mut server = TcpStream::connect(to).await.unwrap();
-                tokio::select! {
-                    _ = tokio::io::copy_bidirectional(&mut client, &mut server) => {}
-                    _ = silent.wait_for(|silent| *silent) => {
-                        // Half-open: the sockets stay, nothing moves.
-                        let _ = silent.changed().await;
-                        std::future::pending::<()>().await;
-                    }
+                let silent = tokio::select! {
+                    _ = tokio::io::copy_bidirectional(&mut client, &mut server) => false,
+                    () = silence.notified() => true,
+                };
+                if silent {
+                    std::future::pending::<()>().await;
                 }
             });
         }
@@ -163,8 +160,8 @@ async fn a_half_open_connection_is_noticed_within_two_heartbeats() {
     let Some(vhost) = Vhost::fresh() else { return };
     let (credentials, place) = vhost.url.rsplit_once('@').unwrap();
     let (broker, name) = place.split_once('/').unwrap();
-    let (silence, silent) = watch::channel(false);
-    let port = proxy(broker.to_owned(), silent).await;
+    let silence = Arc::new(Notify::new());
+    let port = proxy(broker.to_owned(), silence.clone()).await;
     let heartbeat_s = 2;
     let queue =
         open(&format!("{credentials}@127.0.0.1:{port}/{name}?heartbeat={heartbeat_s}"), Duration::from_secs(15));
@@ -173,13 +170,10 @@ async fn a_half_open_connection_is_noticed_within_two_heartbeats() {
     take(&mut consumer).await.ack().await.unwrap();
 
     let direct = vhost.open();
-    let noticed = Arc::new(AtomicBool::new(false));
-    silence.send_replace(true);
-    silence.send_replace(false);
+    silence.notify_waiters();
     let since = Instant::now();
     post(direct.as_ref(), &scratch(), ["after".to_owned()]).await;
     let after = take(&mut consumer).await;
-    noticed.store(true, SeqCst);
     assert_eq!(text(&after), "after");
     // Two heartbeats, half a second of looking, and the time to connect again.
     assert!(since.elapsed() < Duration::from_secs(2 * heartbeat_s + 6), "{:?}", since.elapsed());

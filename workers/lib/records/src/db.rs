@@ -146,7 +146,8 @@ impl Records {
         &self.read
     }
 
-    pub(crate) fn url(&self) -> &str {
+    /// As it was opened: it may hold a password.
+    pub fn url(&self) -> &str {
         &self.url
     }
 

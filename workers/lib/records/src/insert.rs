@@ -273,7 +273,7 @@ async fn insert_new(
     now_ms: i64,
 ) -> Result<u64, RecordsError> {
     let mut rows: Vec<Vec<Value>> = Vec::with_capacity(jobs.len());
-    for job in jobs.iter().filter(|j| !known.contains_key(&j.id)) {
+    for (place, job) in jobs.iter().enumerate().filter(|(_, j)| !known.contains_key(&j.id)) {
         let carried = job.carried_by.filter(|send| !known.contains_key(send));
         rows.push(vec![
             job.id.to_string().into(),
@@ -293,10 +293,11 @@ async fn insert_new(
             job.retry_of.map(|id| id.to_string()).into(),
             job.note.clone().into(),
             now_ms.into(),
+            (place as i32).into(),
         ]);
     }
     let head = "INSERT INTO tide_jobs (id, request_id, kind, lane, distributor, distribution, channel, subscriber, revision, \
-        priority, state, attempts_max, task, carried_by, retry_of, note, created_ms)";
+        priority, state, attempts_max, task, carried_by, retry_of, note, created_ms, place)";
     Ok(sql::insert_rows(c, head, &rows, "ON CONFLICT DO NOTHING").await?)
 }
 

@@ -26,4 +26,10 @@ impl Records {
     pub async fn migrate_down(&self) -> Result<(), RecordsError> {
         Ok(migrations::Migrator::down(self.writer(), None).await?)
     }
+
+    /// Writes behind this crate's back, so that a test can make what a crash or a clock would have.
+    #[doc(hidden)]
+    pub async fn force_for_tests(&self, text: &str) -> Result<u64, RecordsError> {
+        Ok(crate::sql::exec(self.writer(), text, vec![]).await?)
+    }
 }

@@ -58,7 +58,7 @@ async fn candidates(
     let text = format!(
         "SELECT c.id, c.place, c.newest FROM (
             SELECT j.id, j.lane,
-                ROW_NUMBER() OVER (PARTITION BY j.lane ORDER BY j.priority, j.created_ms, j.id) AS place,
+                ROW_NUMBER() OVER (PARTITION BY j.lane ORDER BY j.priority, j.created_ms, j.place, j.id) AS place,
                 CASE WHEN j.revision IS NULL AND j.kind <> 'build' THEN
                     (SELECT MAX(r.number) FROM tide_revisions r WHERE r.distribution = j.distribution) END AS newest
             FROM tide_jobs j WHERE j.lane IN ({list}) AND j.not_before_ms <= $1 AND {ELIGIBLE}
@@ -200,9 +200,9 @@ pub(crate) async fn take_numbers(
         .iter()
         .map(|(job, n)| vec![job.raw.id.clone().into(), (*n).into(), now_ms.into(), (now_ms + CLAIM_MS).into()])
         .collect();
-    let rest = "UPDATE tide_jobs SET state = CASE WHEN state = 'waiting' THEN 'queued' ELSE state END, seq_n = v.n,
-            seq_epoch = (SELECT number FROM tide_meta WHERE name = 'epoch'), queued_ms = COALESCE(queued_ms, v.queued_ms),
-            claimed_until_ms = v.claimed, published_ms = NULL, publications = publications + 1
+    let rest = "UPDATE tide_jobs SET state = CASE WHEN tide_jobs.state = 'waiting' THEN 'queued' ELSE tide_jobs.state END, seq_n = v.n,
+            seq_epoch = (SELECT number FROM tide_meta WHERE name = 'epoch'), queued_ms = COALESCE(tide_jobs.queued_ms, v.queued_ms),
+            claimed_until_ms = v.claimed, published_ms = NULL, publications = tide_jobs.publications + 1
         FROM v WHERE tide_jobs.id = v.id";
     sql::with_rows(c, &["id", "n", "queued_ms", "claimed"], &rows, rest).await?;
     let lanes: Vec<Vec<Value>> =

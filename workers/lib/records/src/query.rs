@@ -1,9 +1,11 @@
 //! People's own SQL, read only, with a bound on time and rows; and the sheets that the client verbs show.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
+use futures::TryStreamExt;
+use futures::stream::BoxStream;
 use sea_orm::sqlx::sqlite::SqliteConnectOptions;
-use sea_orm::sqlx::{self, Column, Connection, Row, SqlSafeStr, SqliteConnection, TypeInfo, ValueRef};
+use sea_orm::sqlx::{self, Column, Connection, Executor, Row, SqlSafeStr, SqliteConnection, TypeInfo, ValueRef};
 use serde::Serialize;
 use serde_json::Value as Json;
 
@@ -12,6 +14,8 @@ use crate::db::{Records, RecordsError};
 /// Most rows that one query returns.
 const ROWS_MAX: usize = 100_000;
 const TIME_MAX: Duration = Duration::from_secs(30);
+/// SQLite's steps between two looks at the clock.
+const STEPS_PER_LOOK: i32 = 100_000;
 
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Rows {
@@ -113,12 +117,16 @@ impl Records {
     async fn query_sqlite(&self, text: &str) -> Result<Rows, RecordsError> {
         let options: SqliteConnectOptions = self.url().parse().map_err(failed)?;
         let mut connection = SqliteConnection::connect_with(&options.read_only(true)).await.map_err(failed)?;
-        let columns = columns(&mut connection, text).await?;
-        let found = sqlx::raw_sql(sqlx::AssertSqlSafe(text.to_owned())).fetch_all(&mut connection).await;
+        // A question that yields no row would otherwise run on when nobody waits any more.
+        let begun = Instant::now();
+        let in_time = move || begun.elapsed() < TIME_MAX;
+        connection.lock_handle().await.map_err(failed)?.set_progress_handler(STEPS_PER_LOOK, in_time);
+        let prepared = (&mut connection).prepare(sqlx::AssertSqlSafe(text.to_owned()).into_sql_str()).await;
+        let columns = columns(&prepared.map_err(failed)?);
+        let found = (&mut connection).fetch(sqlx::raw_sql(sqlx::AssertSqlSafe(text.to_owned())));
+        let rows = some(found, columns, sqlite_row).await;
         let _ = connection.close().await;
-        let found = found.map_err(failed)?;
-        let rows = found.iter().take(ROWS_MAX).map(sqlite_row).collect();
-        Ok(Rows { columns, rows, cut: found.len() > ROWS_MAX })
+        rows
     }
 
     /// In a session that cannot write. Preparing the text first refuses several statements at once, so that none of them can
@@ -128,26 +136,43 @@ impl Records {
         let mut connection = sqlx::PgConnection::connect(self.url()).await.map_err(failed)?;
         let begin = "SET SESSION CHARACTERISTICS AS TRANSACTION READ ONLY; SET statement_timeout = '30s'; BEGIN READ ONLY";
         sqlx::raw_sql(begin).execute(&mut connection).await.map_err(failed)?;
-        let columns = columns(&mut connection, text).await?;
-        let found = sqlx::raw_sql(sqlx::AssertSqlSafe(text.to_owned())).fetch_all(&mut connection).await;
+        let prepared = (&mut connection).prepare(sqlx::AssertSqlSafe(text.to_owned()).into_sql_str()).await;
+        let columns = columns(&prepared.map_err(failed)?);
+        let found = (&mut connection).fetch(sqlx::raw_sql(sqlx::AssertSqlSafe(text.to_owned())));
+        let rows = some(found, columns, postgres_row).await;
         let _ = connection.close().await;
-        let found = found.map_err(failed)?;
-        let rows = found.iter().take(ROWS_MAX).map(postgres_row).collect();
-        Ok(Rows { columns, rows, cut: found.len() > ROWS_MAX })
+        rows
     }
 }
 
 fn failed(error: sqlx::Error) -> RecordsError {
-    RecordsError::Statement(error.to_string())
+    match error {
+        sqlx::Error::Io(_) | sqlx::Error::Tls(_) | sqlx::Error::PoolTimedOut => {
+            RecordsError::Unavailable { reason: error.to_string() }
+        }
+        error => RecordsError::Statement(error.to_string()),
+    }
 }
 
 /// The names of a statement's columns, rows or not.
-async fn columns<'c, E>(executor: E, text: &str) -> Result<Vec<String>, RecordsError>
-where
-    E: sqlx::Executor<'c>,
-{
-    let statement = executor.prepare(sqlx::AssertSqlSafe(text.to_owned()).into_sql_str()).await.map_err(failed)?;
-    Ok(sqlx::Statement::columns(&statement).iter().map(|column| column.name().to_owned()).collect())
+fn columns<S: sqlx::Statement>(statement: &S) -> Vec<String> {
+    statement.columns().iter().map(|column| column.name().to_owned()).collect()
+}
+
+/// As many rows as are returned at most, and whether there were more; the rest is never read.
+async fn some<R: Row>(
+    mut found: BoxStream<'_, Result<R, sqlx::Error>>,
+    columns: Vec<String>,
+    values: fn(&R) -> Vec<Json>,
+) -> Result<Rows, RecordsError> {
+    let mut rows = Vec::new();
+    while let Some(row) = found.try_next().await.map_err(failed)? {
+        if rows.len() == ROWS_MAX {
+            return Ok(Rows { columns, rows, cut: true });
+        }
+        rows.push(values(&row));
+    }
+    Ok(Rows { columns, rows, cut: false })
 }
 
 fn sqlite_row(row: &sqlx::sqlite::SqliteRow) -> Vec<Json> {

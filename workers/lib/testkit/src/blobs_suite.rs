@@ -6,7 +6,7 @@ use schemas::{Digest, StoreId};
 use uuid::Uuid;
 
 /// Larger than any single put: it goes up in parts where there are parts.
-const LARGE_BYTES: usize = 40 << 20;
+const LARGE_BYTES: usize = 26 << 20;
 const SMALL_BYTES: usize = 200_000;
 
 /// Bytes that no other part of the same body repeats within reach, so that a shifted range is noticed.

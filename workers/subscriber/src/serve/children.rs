@@ -39,6 +39,10 @@ impl Children {
     pub(super) fn key_of(&self, child: &SubscriberName) -> Option<PublicKey> {
         self.table.read().unwrap_or_else(PoisonError::into_inner).keys.get(child).copied()
     }
+
+    pub(super) fn count(&self) -> usize {
+        self.table.read().unwrap_or_else(PoisonError::into_inner).keys.len()
+    }
 }
 
 fn read_key(child: &ChildKey) -> Result<(SubscriberName, PublicKey), InvalidChildKey> {

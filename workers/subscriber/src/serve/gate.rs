@@ -39,14 +39,22 @@ impl Gate {
     }
 
     /// The child that asks. Its stamp does not work again.
-    pub fn admit(&self, candidate: Candidate, head: &Parts, body: &[u8], now_ms: u64) -> Result<SubscriberName, Unsigned> {
+    pub fn admit(
+        &self,
+        candidate: Candidate,
+        head: &Parts,
+        body: &[u8],
+        now_ms: u64,
+    ) -> Result<SubscriberName, Unsigned> {
         let path = head.uri.path_and_query().map_or("", |path| path.as_str());
         let range = one_header(head, RANGE.as_str());
         let ask = Ask { audience: &self.name, method: head.method.as_str(), path, range, body };
         let Candidate { stamp, key } = candidate;
         stamp.check_signature(&key, &ask)?;
         let mut used = self.used.lock().unwrap_or_else(PoisonError::into_inner);
-        used.retain(|child| self.children.key_of(child).is_some());
+        if used.children() > self.children.count() {
+            used.retain(|child| self.children.key_of(child).is_some());
+        }
         used.use_once(&stamp, now_ms)?;
         Ok(stamp.subscriber)
     }

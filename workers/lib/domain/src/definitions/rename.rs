@@ -95,7 +95,7 @@ pub(super) fn exists(definitions: &Definitions, kind: Kind, name: &str) -> bool 
 }
 
 fn asked(definitions: &Definitions) -> Vec<Rename> {
-    fn of<'a>(kind: Kind, new: &str, old: Option<&'a str>) -> Option<Rename> {
+    fn of(kind: Kind, new: &str, old: Option<&str>) -> Option<Rename> {
         old.map(|old| Rename { kind, old: old.to_owned(), new: new.to_owned() })
     }
     let d = definitions;

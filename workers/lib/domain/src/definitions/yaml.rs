@@ -151,10 +151,11 @@ impl Reader<'_> {
     fn put(&mut self, value: Value) {
         match self.open.last_mut().map(|open| &mut open.content) {
             Some(Content::List(items)) => items.push(value),
-            Some(Content::Map { entries, key }) => match key.take() {
-                Some(Key { text, doubled: false }) => drop(entries.insert(text, value)),
-                Some(Key { doubled: true, .. }) | None => {}
-            },
+            Some(Content::Map { entries, key }) => {
+                if let Some(Key { text, doubled: false }) = key.take() {
+                    entries.insert(text, value);
+                }
+            }
             None => self.root = value,
         }
     }

@@ -29,6 +29,8 @@ pub(super) struct Desk {
     units: usize,
     units_ahead: usize,
     frames_ahead: u32,
+    /// Buffers for reading; they come back when their chunks are compressed.
+    pub buffers: Pool,
     outputs: Pool,
 }
 
@@ -57,6 +59,7 @@ impl Desk {
             units,
             units_ahead: UNITS_AHEAD_PER_THREAD * threads,
             frames_ahead: (FRAMES_AHEAD_PER_THREAD * threads) as u32,
+            buffers: Pool::default(),
             outputs: Pool::default(),
         }
     }
@@ -66,11 +69,10 @@ impl Desk {
         let _guard = StopOnPanic(self);
         let mut encoder = FrameEncoder::new();
         let mut raw = Vec::new();
-        let pool = Pool::default();
         while let Some(work) = self.next_work() {
             match work {
                 Work::Read(unit) => {
-                    let result = reading.read(unit, pool.take());
+                    let result = reading.read(unit, self.buffers.take());
                     self.lock().units_done.insert(unit, result);
                 }
                 Work::Compress(number, frame) => {

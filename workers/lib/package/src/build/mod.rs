@@ -71,7 +71,7 @@ fn run(input: Input, plan: plan::Plan, sink: &mut dyn PackSink) -> Result<Built,
     watch.expect(plan.files, plan.bytes);
     watch.done(plan.files - plan.files_to_read, plan.bytes - plan.bytes_to_read);
     let desk = desk::Desk::new(threads, plan.units.len());
-    let mut sequence = sequence::Sequence::new(previous, plan.files_to_read > 0);
+    let mut sequence = sequence::Sequence::new(previous, plan.files_to_read > 0, desk.buffers.clone());
     let mut packer = pack::Packer::new(sink);
     thread::scope(|scope| {
         for _ in 0..threads.min(plan.units.len()) {

@@ -5,7 +5,7 @@ use schemas::{Digest, PackRef};
 use super::buffer::Pool;
 use crate::frame::Stored;
 use crate::index::Frame;
-use crate::limits::PACK_BYTES_TARGET;
+use crate::limits::{FRAME_RAW_BYTES_MAX, PACK_BYTES_TARGET};
 use crate::source_error::BuildError;
 
 /// An object to store under its digest.
@@ -64,6 +64,9 @@ impl Packer<'_> {
             stored_bytes: stored.bytes.len() as u32,
             raw_bytes: stored.raw_bytes,
         });
+        if self.bytes.is_empty() {
+            self.bytes.reserve_exact(PACK_BYTES_TARGET + FRAME_RAW_BYTES_MAX);
+        }
         self.bytes.extend_from_slice(&stored.bytes);
         pool.give(stored.bytes);
         if self.bytes.len() >= PACK_BYTES_TARGET { self.close() } else { Ok(()) }
@@ -77,7 +80,9 @@ impl Packer<'_> {
     }
 
     fn close(&mut self) -> Result<(), BuildError> {
-        let bytes = std::mem::take(&mut self.bytes);
+        let mut bytes = std::mem::take(&mut self.bytes);
+        // A small build's only pack would else hold the room of a large one.
+        bytes.shrink_to_fit();
         let digest = Digest::of(&bytes);
         self.done.packs.push(PackRef { digest, bytes: bytes.len() as u64 });
         self.sink.put(Pack { digest, bytes }).map_err(|SinkClosed| BuildError::SinkClosed)

@@ -36,7 +36,7 @@ pub(super) struct Sequence {
     /// End of the last part of a large file that is not cut yet, and where that file's refs begin.
     carry: Vec<u8>,
     refs_start: usize,
-    pub pool: Pool,
+    pool: Pool,
 }
 
 pub(super) struct SequencedFile {
@@ -46,7 +46,7 @@ pub(super) struct SequencedFile {
 }
 
 impl Sequence {
-    pub fn new(previous: Option<&Index>, will_read: bool) -> Sequence {
+    pub fn new(previous: Option<&Index>, will_read: bool, pool: Pool) -> Sequence {
         let chunks = previous.map_or(&[][..], |index| &index.chunks);
         let known = if will_read { chunks } else { &[] };
         Sequence {
@@ -60,7 +60,7 @@ impl Sequence {
             open: RawFrame { slices: Vec::new(), bytes: 0 },
             carry: Vec::new(),
             refs_start: 0,
-            pool: Pool::default(),
+            pool,
         }
     }
 
@@ -259,7 +259,7 @@ mod tests {
     }
 
     fn cut_in_parts(whole: &[u8], part_bytes: usize) -> Vec<usize> {
-        let mut sequence = Sequence::new(None, true);
+        let mut sequence = Sequence::new(None, true, Pool::default());
         let parts = whole.len().div_ceil(part_bytes);
         let mut full = Vec::new();
         for (n, part) in whole.chunks(part_bytes).enumerate() {

@@ -26,7 +26,14 @@ pub(super) struct Place {
 
 /// Held from staging to commit; the kernel lets go of it with the process.
 #[derive(Debug)]
-pub(super) struct Lock(#[expect(dead_code, reason = "held for its lock")] OwnedFd);
+pub(super) struct Lock(OwnedFd);
+
+impl Drop for Lock {
+    fn drop(&mut self) {
+        // Closing is not enough: a process being started at this instant has a copy of the descriptor.
+        let _ = rustix::fs::flock(&self.0, FlockOperation::Unlock);
+    }
+}
 
 #[derive(Debug)]
 pub(super) struct Root {

@@ -4,5 +4,6 @@ mod crash;
 mod hostile;
 mod merge;
 mod mirror;
+mod perf;
 mod sequence;
 mod support;

@@ -477,3 +477,44 @@ fn records_of_trees_that_are_gone_are_swept() {
         assert!(fs::read_dir(site.state_dir()).unwrap().count() <= 5);
     }
 }
+
+/// On a file system of 2 MiB of its own, in a mount namespace of its own.
+#[test]
+fn a_full_disk_is_told_with_the_file_and_leaves_the_old_tree() {
+    const INSIDE: &str = "TIDEGATE_TREE_SMALL_DISK";
+    if let Ok(folder) = std::env::var(INSIDE) {
+        return full_disk(folder.as_ref());
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let script = "mount -t tmpfs -o size=2m tmpfs \"$1\" && exec \"$2\" --exact \"$3\" --nocapture";
+    let run = |arguments: &[&str]| {
+        std::process::Command::new("unshare")
+            .args(arguments)
+            .args(["sh", "-c", script, "sh"])
+            .arg(folder.path())
+            .arg(std::env::current_exe().unwrap())
+            .arg("mirror::a_full_disk_is_told_with_the_file_and_leaves_the_old_tree")
+            .env(INSIDE, folder.path())
+            .output()
+            .unwrap()
+    };
+    let output = run(&["--map-root-user", "--mount"]);
+    let output = if output.status.success() { output } else { run(&["--mount"]) };
+    let text = String::from_utf8_lossy(&output.stderr).into_owned() + &String::from_utf8_lossy(&output.stdout);
+    assert!(text.contains("DISK-FULL-SEEN"), "needs user namespaces or root to mount a small disk: {text}");
+}
+
+fn full_disk(folder: &std::path::Path) {
+    let (target, state, site) = (folder.join("target"), folder.join("state"), Site::new());
+    let one = Tree::new().file("a", content(1, 200 * CHUNK)).revision(1);
+    let two = Tree::new().file("a", content(2, 200 * CHUNK)).file("b", content(3, 3_000 * CHUNK)).revision(2);
+    let three = Tree::new().file("a", content(2, 300 * CHUNK)).revision(3);
+    install_at(&target, &state, &site, MIRROR, &one, &|_| Ok(())).unwrap();
+    let error = install_at(&target, &state, &site, MIRROR, &two, &|_| Ok(())).unwrap_err();
+    assert_eq!((error.code(), error.permanent()), ("disk-full", false));
+    assert!(error.to_string().contains('b'), "{error}");
+    assert!(tree::verify(&target, &one.index).unwrap().is_empty());
+    install_at(&target, &state, &site, MIRROR, &three, &|_| Ok(())).unwrap();
+    assert!(tree::verify(&target, &three.index).unwrap().is_empty());
+    println!("DISK-FULL-SEEN");
+}

@@ -24,30 +24,23 @@ fn numbered(number: u64) -> Revision {
     tree.file("number", format!("{number}")).revision(number)
 }
 
-/// Walks counted as they begin and end, so that the installer knows when nobody reads the tree before the last.
+/// Walks of one reader, counted as they begin: once the next has begun, nobody reads the tree before the last.
 #[derive(Default)]
 struct Walks {
-    begun: Mutex<(u64, u64)>,
-    moved: Condvar,
+    begun: Mutex<u64>,
+    more: Condvar,
 }
 
 impl Walks {
     fn begin(&self) {
-        self.begun.lock().unwrap().0 += 1;
-        self.moved.notify_all();
+        *self.begun.lock().unwrap() += 1;
+        self.more.notify_all();
     }
 
-    fn end(&self) {
-        let mut counts = self.begun.lock().unwrap();
-        counts.1 = counts.0;
-        self.moved.notify_all();
-    }
-
-    /// Until a walk that began after now has begun, and all before it have ended.
     fn pass(&self) {
-        let counts = self.begun.lock().unwrap();
-        let next = counts.0 + 1;
-        let (_, late) = self.moved.wait_timeout_while(counts, WAIT_MAX, |counts| counts.0 < next).unwrap();
+        let begun = self.begun.lock().unwrap();
+        let next = *begun + 1;
+        let (_begun, late) = self.more.wait_timeout_while(begun, WAIT_MAX, |begun| *begun < next).unwrap();
         assert!(!late.timed_out(), "the reader stopped");
     }
 }
@@ -83,7 +76,6 @@ fn readers_see_whole_old_or_new_trees_while_revisions_swap() {
                 let whole: BTreeMap<_, _> = whole.chain([("number".into(), format!("{number}"))]).collect();
                 assert_eq!(found, whole);
                 seen.fetch_max(number, Ordering::SeqCst);
-                walks.end();
             }
         });
         scope.spawn(|| {

@@ -100,9 +100,9 @@ impl<'a> Merge<'a> {
             None => place.make_target(install.index.entries[0].mode)?,
         };
         state.forget_unless(&target.node);
-        let mut work = Merge { install, layout, place, records, state, target, was: None };
+        let was = state.catalog.as_ref().and_then(|at| Catalog::load(&records, at)).map(Arc::new);
+        let mut work = Merge { install, layout, place, records, state, target, was };
         work.recover()?;
-        work.was = work.state.catalog.as_ref().and_then(|at| Catalog::load(&work.records, at)).map(Arc::new);
         Ok(work)
     }
 
@@ -113,8 +113,16 @@ impl<'a> Merge<'a> {
         }
         if let Some(staging) = self.staging()? {
             self.undo(&staging)?;
-            self.clear_staging()?;
         }
+        self.state.journal.clear();
+        match self.was.clone() {
+            Some(was) => self.sweep(&was.index),
+            None => self.forget_staging(),
+        }
+    }
+
+    fn forget_staging(&mut self) -> Result<(), TreeError> {
+        self.clear_staging()?;
         self.state.journal.clear();
         self.state.staging = None;
         self.state.save(&self.records)
@@ -253,10 +261,7 @@ impl<'a> Merge<'a> {
         let done = self.try_apply(staging, plan);
         if let Err(failure) = done {
             self.undo(staging)?;
-            self.clear_staging()?;
-            self.state.journal.clear();
-            self.state.staging = None;
-            self.state.save(&self.records)?;
+            self.forget_staging()?;
             return Err(failure);
         }
         Ok(())
@@ -298,7 +303,7 @@ impl<'a> Merge<'a> {
         self.note_directories(plan);
         self.state.save(&self.records)?;
         self.install.step(Step::Committed)?;
-        self.sweep()?;
+        self.sweep(install.index)?;
         Ok(result)
     }
 
@@ -328,20 +333,18 @@ impl<'a> Merge<'a> {
         made.dedup();
     }
 
-    /// Removes what the commit has made superfluous: old files, empty directories of ours, old records.
-    fn sweep(&mut self) -> Result<(), TreeError> {
-        self.clear_staging()?;
+    /// Removes what `index`, the recorded revision, does without: old files, empty directories of ours, old records.
+    fn sweep(&mut self, index: &Index) -> Result<(), TreeError> {
         let mut left = Vec::new();
         for path in self.state.made.iter().rev() {
-            let wanted = self.install.index.find(path).is_some();
+            let wanted = index.find(path).is_some();
             if wanted || !self.remove_if_empty(path)? {
                 left.push(path.clone());
             }
         }
         left.reverse();
         self.state.made = left;
-        self.state.staging = None;
-        self.state.save(&self.records)?;
+        self.forget_staging()?;
         self.records.sweep(&[INDEX_KIND, STAMPS_KIND], &self.state.records_in_use())
     }
 

@@ -1,0 +1,74 @@
+//! One suite for both databases: every rule about jobs, lanes, requests and leases, on SQLite and on PostgreSQL.
+
+mod suite;
+
+use suite::Scene;
+
+macro_rules! both {
+    ($($module:ident :: $test:ident),+ $(,)?) => {
+        mod sqlite {
+            $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn $test() {
+                let scene = super::Scene::sqlite().await;
+                super::suite::$module::$test(&scene).await;
+                scene.end().await;
+            })+
+        }
+        mod postgres {
+            $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn $test() {
+                let Some(scene) = super::Scene::postgres().await else { return };
+                super::suite::$module::$test(&scene).await;
+                scene.end().await;
+            })+
+        }
+    };
+}
+
+both!(
+    definitions::apply_creates_changes_and_leaves_alone,
+    definitions::an_apply_against_an_older_version_changes_nothing,
+    definitions::a_renamed_distribution_keeps_its_store_and_history,
+    definitions::targets_that_never_tried_are_rows,
+    requests::the_same_request_twice_is_one_and_another_body_is_a_conflict,
+    requests::a_request_without_jobs_succeeds_at_once,
+    requests::a_request_fails_if_any_job_failed,
+    requests::two_planners_never_claim_one_request,
+    lanes::a_lane_gives_out_its_depth_and_the_rest_wait,
+    lanes::priority_goes_before_age,
+    lanes::a_job_that_backs_off_does_not_hold_its_lane,
+    lanes::revisions_of_one_distribution_keep_their_order,
+    lanes::planning_twice_makes_no_second_job,
+    lanes::a_second_request_attaches_to_the_open_job,
+    lanes::a_newer_revision_supersedes_what_has_not_begun,
+    lanes::a_paused_lane_gives_nothing_out_until_resumed,
+    lanes::two_insertions_at_once_never_overfill_a_lane,
+    results::success_records_what_the_site_holds,
+    results::reports_in_any_order_end_in_the_same_rows,
+    results::a_late_report_of_an_ended_job_changes_nothing,
+    results::failure_of_an_older_attempt_is_ignored,
+    results::a_failed_send_takes_its_extract_with_it,
+    results::a_child_proceeds_when_its_parents_send_fails,
+    results::a_second_start_in_a_lane_waits_on_record,
+    results::a_new_revision_asks_for_its_sends_in_the_same_transaction,
+    results::the_last_two_jobs_of_a_request_ending_at_once_complete_it,
+    publishing::a_publisher_that_wakes_late_changes_nothing,
+    publishing::what_was_never_confirmed_is_claimed_again_under_a_new_number,
+    publishing::a_new_epoch_publishes_what_waited_again,
+    publishing::an_extract_travels_in_its_sends_message,
+    sweeping::a_lost_wake_up_is_found_by_query,
+    sweeping::a_builder_past_its_lease_loses_the_job,
+    sweeping::an_outage_of_the_recorder_longer_than_every_lease_kills_no_healthy_work,
+    sweeping::a_job_that_its_site_does_not_list_is_published_again,
+    sweeping::a_silent_parent_is_passed_by,
+    sweeping::a_stale_leader_changes_nothing,
+    sweeping::a_lease_is_taken_over_only_after_its_end,
+    cancelling::what_nobody_has_is_cancelled_at_once,
+    cancelling::what_a_site_has_is_asked_and_success_wins,
+    cancelling::a_retry_is_a_new_job,
+    schedules::an_occurrence_fires_once,
+    schedules::missed_occurrences_fire_once_under_the_latest_instant,
+    query::a_query_cannot_write,
+    query::every_view_can_be_read,
+    query::migrations_run_down_and_up_again,
+);

@@ -1,0 +1,130 @@
+use records::PlannedJob;
+use schemas::definitions::Priority;
+
+use super::{FLEET, Scene, failed, send, sent, started, succeeded};
+
+/// Distributions enough for one lane, each with a revision on record.
+async fn many(scene: &Scene, count: usize) -> Vec<PlannedJob> {
+    let mut jobs = Vec::new();
+    for i in 0..count {
+        let name = format!("d{i}");
+        scene.revision(&name, 1).await;
+        jobs.push(send("paris", &name, 1));
+    }
+    jobs
+}
+
+pub async fn a_lane_gives_out_its_depth_and_the_rest_wait(scene: &Scene) {
+    let jobs = many(scene, 5).await;
+    let (_, inserted) = scene.plan(&jobs).await;
+    assert_eq!(inserted.publish.len(), 2);
+    assert_eq!(scene.number("SELECT COUNT(*) FROM jobs WHERE state = 'waiting' AND kind = 'send'").await, 3);
+    let first = jobs.iter().find(|j| j.id == inserted.publish[0].job).unwrap();
+    let recorded = scene.report(&[succeeded(first, sent())]).await;
+    assert_eq!(recorded.publish.len(), 1);
+    let numbers: Vec<u64> =
+        inserted.publish.iter().chain(&recorded.publish).map(|message| message.seq.n).collect();
+    assert_eq!(numbers, [1, 2, 3], "a lane counts its messages");
+}
+
+pub async fn priority_goes_before_age(scene: &Scene) {
+    let mut jobs = many(scene, 4).await;
+    scene.plan(&jobs[..3]).await;
+    jobs[3].priority = Priority::High;
+    scene.plan(&jobs[3..]).await;
+    let recorded = scene.report(&[succeeded(&jobs[0], sent()), succeeded(&jobs[1], sent())]).await;
+    let order: Vec<_> = recorded.publish.iter().map(|message| message.job).collect();
+    assert_eq!(order, [jobs[3].id, jobs[2].id]);
+}
+
+pub async fn a_job_that_backs_off_does_not_hold_its_lane(scene: &Scene) {
+    let jobs = many(scene, 3).await;
+    scene.plan(&jobs).await;
+    let recorded = scene.report(&[failed(&jobs[0], 1, false)]).await;
+    assert_eq!(recorded.publish.iter().map(|m| m.job).collect::<Vec<_>>(), [jobs[2].id]);
+    assert_eq!(scene.state(jobs[0].id).await, "waiting");
+    assert_eq!(scene.number(&format!("SELECT attempt FROM jobs WHERE id = '{}'", jobs[0].id)).await, 2);
+}
+
+pub async fn revisions_of_one_distribution_keep_their_order(scene: &Scene) {
+    scene.revision("antivirus", 1).await;
+    scene.revision("antivirus", 2).await;
+    let (older, newer) = (send("paris", "antivirus", 1), send("paris", "antivirus", 2));
+    scene.plan(std::slice::from_ref(&older)).await;
+    scene.report(&[started(&older)]).await;
+    scene.force("UPDATE tide_jobs SET created_ms = created_ms - 1000 WHERE state = 'running'").await;
+    let (_, inserted) = scene.plan(std::slice::from_ref(&newer)).await;
+    assert!(inserted.publish.is_empty(), "the older one is still under way");
+    let recorded = scene.report(&[succeeded(&older, sent())]).await;
+    assert_eq!(recorded.publish.len(), 1);
+}
+
+pub async fn planning_twice_makes_no_second_job(scene: &Scene) {
+    scene.revision("antivirus", 1).await;
+    let request = scene.request().await;
+    let job = send("paris", "antivirus", 1);
+    let first = scene.insert(request, std::slice::from_ref(&job)).await;
+    let second = scene.insert(request, std::slice::from_ref(&job)).await;
+    assert_eq!((first.new, second.new), (1, 0));
+    assert_eq!(scene.number("SELECT COUNT(*) FROM jobs WHERE kind = 'send'").await, 1);
+    scene.records.planned(request, None).await.unwrap();
+    assert_eq!(scene.records.request_status(request).await.unwrap().unwrap().jobs, 1);
+}
+
+pub async fn a_second_request_attaches_to_the_open_job(scene: &Scene) {
+    scene.revision("antivirus", 1).await;
+    let job = send("paris", "antivirus", 1);
+    let (first, _) = scene.plan(std::slice::from_ref(&job)).await;
+    let (second, inserted) = scene.plan(&[send("paris", "antivirus", 1)]).await;
+    assert_eq!((inserted.new, inserted.attached), (0, 1));
+    scene.report(&[succeeded(&job, sent())]).await;
+    for request in [first, second] {
+        let status = scene.records.request_status(request).await.unwrap().unwrap();
+        assert_eq!((status.state.as_str(), status.jobs), ("succeeded", 1));
+    }
+}
+
+pub async fn a_newer_revision_supersedes_what_has_not_begun(scene: &Scene) {
+    let first = many(scene, 2).await;
+    scene.revision("antivirus", 1).await;
+    scene.revision("antivirus", 2).await;
+    scene.plan(&first).await;
+    let older = send("paris", "antivirus", 1);
+    let (request, inserted) = scene.plan(std::slice::from_ref(&older)).await;
+    assert!(inserted.publish.is_empty(), "the lane is full");
+    let (_, inserted) = scene.plan(&[send("paris", "antivirus", 2)]).await;
+    assert_eq!(inserted.superseded, 1);
+    assert_eq!(scene.state(older.id).await, "cancelled");
+    assert_eq!(scene.records.request_status(request).await.unwrap().unwrap().state, "cancelled");
+    let note = scene.text(&format!("SELECT note FROM jobs WHERE id = '{}'", older.id)).await;
+    assert_eq!(note, "superseded by revision 2");
+}
+
+pub async fn a_paused_lane_gives_nothing_out_until_resumed(scene: &Scene) {
+    let jobs = many(scene, 3).await;
+    scene.plan(&jobs[..1]).await;
+    let lane = &jobs[0].lane;
+    assert!(scene.records.pause(lane, true).await.unwrap().known);
+    let (_, inserted) = scene.plan(&jobs[1..]).await;
+    assert!(inserted.publish.is_empty());
+    assert!(scene.sweep().await.publish.is_empty());
+    let resumed = scene.records.pause(lane, false).await.unwrap();
+    assert_eq!(resumed.publish.len(), 1, "one is out already");
+}
+
+pub async fn two_insertions_at_once_never_overfill_a_lane(scene: &Scene) {
+    let jobs = many(scene, 12).await;
+    let inserts = jobs.into_iter().map(|job| {
+        let records = scene.records.clone();
+        let request = schemas::RequestId(uuid::Uuid::now_v7());
+        tokio::spawn(async move { records.insert_step(request, &[job], &mut Default::default()).await.unwrap() })
+    });
+    let mut published = Vec::new();
+    for insert in inserts.collect::<Vec<_>>() {
+        published.extend(insert.await.unwrap().publish);
+    }
+    assert_eq!(published.len(), 2);
+    let mut numbers: Vec<u64> = published.iter().map(|m| m.seq.n).collect();
+    numbers.sort_unstable();
+    assert_eq!(numbers, [1, 2]);
+}
