@@ -1,4 +1,5 @@
 //! A parent's server and its children, over real sockets, stores and revisions.
+#![allow(clippy::single_range_in_vec_init)] // one range is what is meant
 
 use std::collections::BTreeMap;
 use std::fs;

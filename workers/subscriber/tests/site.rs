@@ -34,7 +34,7 @@ async fn a_send_and_its_extract_end_in_two_reports_and_the_target_is_the_tree() 
     assert_eq!(extracted(&report).outcome, ExtractOutcome::Installed);
     assert_eq!(content(&world.target()), content(&v1.tree));
     site.stop().await;
-    assert!(world.rest().is_empty(), "each job is reported once");
+    assert!(world.rest().await.is_empty(), "each job is reported once");
 }
 
 #[tokio::test]
@@ -263,7 +263,7 @@ async fn a_paused_lane_starts_nothing_until_it_is_resumed() {
     world.publish(&send("a", 1, v1.store, v1.revision)).await;
     site.stop().await;
     let site = world.start();
-    assert!(world.rest().is_empty());
+    assert!(world.rest().await.is_empty());
     world.control(&Control::Resume { lane: lane() }).await;
     sent(&world.end_of(job("a")).await);
     site.stop().await;
@@ -285,7 +285,7 @@ async fn past_the_drain_time_a_job_is_given_back_and_taken_again_later() {
     tokio::time::sleep(Duration::from_millis(200)).await;
     hold.open();
     site.stop().await;
-    let last = world.rest().pop().unwrap();
+    let last = world.rest().await.pop().unwrap();
     if last.event == (Event::Yielded {}) {
         let site = world.start();
         world.publish(&send("a", 2, v1.store, v1.revision)).await;

@@ -1,4 +1,5 @@
 //! What a relay's refusals, failures, lies and drips become at the child.
+#![allow(clippy::single_range_in_vec_init)] // one range is what is meant
 
 use std::time::Duration;
 

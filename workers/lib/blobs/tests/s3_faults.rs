@@ -1,4 +1,5 @@
 //! What an S3 server's refusals, failures and drips become.
+#![allow(clippy::single_range_in_vec_init)] // one range is what is meant
 #![cfg(feature = "s3")]
 
 use std::time::Duration;

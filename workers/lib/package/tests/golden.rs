@@ -8,7 +8,7 @@ use std::path::PathBuf;
 
 use package::{EntryKind, Index, decode_frame, header};
 use schemas::{Digest, Header};
-use support::{Store, noise};
+use support::Store;
 
 struct Sample {
     head: Header,
@@ -36,16 +36,17 @@ fn open() -> Sample {
 #[test]
 fn the_first_version_reads_as_it_was_written() {
     let Sample { head, index, store } = open();
-    assert_eq!((head.format, head.number, head.files, head.directories, head.links), (1, 2, 5, 3, 2));
+    assert_eq!((head.format, head.number, head.files, head.directories, head.links), (1, 2, 6, 3, 2));
     let listed: Vec<_> = index.entries.iter().map(|e| (e.path.as_str(), e.mode, e.mtime_ns)).collect();
     assert_eq!(listed, LISTED);
     let files: BTreeMap<String, Vec<u8>> = store.reassemble(&index).into_iter().collect();
     let expected = [
-        ("big.bin", noise("golden", 200_000)),
+        ("big.txt", numbered_lines()),
         ("empty", Vec::new()),
         ("notes-é.txt", b"changed\n".to_vec()),
         ("sub/a.txt", b"the same\n".to_vec()),
         ("sub/deep/b.txt", b"the same\n".to_vec()),
+        ("sub/text.txt", b"tide in, tide out; ".repeat(500)),
     ];
     assert_eq!(files, expected.into_iter().map(|(path, content)| (path.to_owned(), content)).collect());
     let says = |path: &str| index.entries[index.find(path).unwrap()].kind.clone();
@@ -79,8 +80,20 @@ fn todays_builder_cuts_and_lays_out_as_version_1_did() {
     assert_eq!(two.index.chunk_refs, index.chunk_refs);
 }
 
-const LISTED: &[(&str, u32, i64)] = &[];
+const LISTED: &[(&str, u32, i64)] = &[
+    ("", 0o755, 1_700_000_000_000_000_000),
+    ("big.txt", 0o644, 1_700_000_000_000_000_000),
+    ("empty", 0o644, 1_700_000_001_000_000_000),
+    ("link", 0o777, 1_600_000_000_000_000_000),
+    ("notes-é.txt", 0o644, 1_700_000_002_000_000_000),
+    ("sub", 0o755, 1_700_000_000_000_000_000),
+    ("sub/a.txt", 0o600, 1_700_000_003_000_000_000),
+    ("sub/deep", 0o750, 1_700_000_000_000_000_000),
+    ("sub/deep/b.txt", 0o644, 1_700_000_004_000_000_000),
+    ("sub/text.txt", 0o644, 1_700_000_005_000_000_000),
+    ("sub/up", 0o777, 1_600_000_000_000_000_000),
+];
 
 #[path = "support/golden_source.rs"]
 mod golden_source;
-use golden_source::golden_source;
+use golden_source::{golden_source, numbered_lines};

@@ -51,6 +51,12 @@ impl AmqpQueue {
     }
 }
 
+impl Drop for AmqpQueue {
+    fn drop(&mut self) {
+        self.closed.cancel();
+    }
+}
+
 #[async_trait]
 impl Queue for AmqpQueue {
     async fn declare(&self, queue: &QueueName) -> Result<(), QueueError> {

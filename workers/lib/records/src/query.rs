@@ -6,7 +6,7 @@ use futures::TryStreamExt;
 use futures::stream::BoxStream;
 use sea_orm::sqlx::sqlite::SqliteConnectOptions;
 use sea_orm::sqlx::{self, Column, Connection, Executor, Row, SqlSafeStr, SqliteConnection, TypeInfo, ValueRef};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use serde_json::Value as Json;
 
 use crate::db::{Records, RecordsError};
@@ -17,7 +17,7 @@ const TIME_MAX: Duration = Duration::from_secs(30);
 /// SQLite's steps between two looks at the clock.
 const STEPS_PER_LOOK: i32 = 100_000;
 
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Rows {
     pub columns: Vec<String>,
     pub rows: Vec<Vec<Json>>,

@@ -71,4 +71,6 @@ both!(
     query::a_query_cannot_write,
     query::every_view_can_be_read,
     query::migrations_run_down_and_up_again,
+    query::the_documented_queries_run,
+    query::every_column_is_documented,
 );

@@ -1,4 +1,5 @@
 //! The conformance suite of stores: whoever reads or writes objects by key behaves like this.
+#![allow(clippy::single_range_in_vec_init)] // one range is what is meant
 
 use blobs::{BlobError, Blobs, Key, ReadBlobs};
 use bytes::Bytes;

@@ -59,14 +59,14 @@ pub struct Standing {
 
 /// None if nothing was ever mirrored there.
 pub fn installed(target: &Path, state_dir: &Path) -> Result<Option<Standing>, TreeError> {
-    let Some((state, _, _)) = settled(target, state_dir)? else { return Ok(None) };
+    let Some(Settled { state, .. }) = settled(target, state_dir)? else { return Ok(None) };
     let revision = |tree: Option<Tree>| tree.and_then(|tree| tree.revision);
     Ok(Some(Standing { live: revision(state.live), standby: revision(state.standby) }))
 }
 
 /// The trees whose content is known, each with its root; true for the live one.
 pub(super) fn trees_held(target: &Path, state_dir: &Path) -> Result<Vec<(OwnedFd, Arc<Catalog>, bool)>, TreeError> {
-    let Some((state, live, standby)) = settled(target, state_dir)? else { return Ok(Vec::new()) };
+    let Some(Settled { state, live, standby }) = settled(target, state_dir)? else { return Ok(Vec::new()) };
     let records = Records::at(state_dir);
     let mut held = Vec::new();
     for (tree, root, is_live) in [(state.live, live, true), (state.standby, standby, false)] {
@@ -78,8 +78,14 @@ pub(super) fn trees_held(target: &Path, state_dir: &Path) -> Result<Vec<(OwnedFd
     Ok(held)
 }
 
+struct Settled {
+    state: State,
+    live: Option<Root>,
+    standby: Option<Root>,
+}
+
 /// The record as a resume would see it; nothing is changed.
-fn settled(target: &Path, state_dir: &Path) -> Result<Option<(State, Option<Root>, Option<Root>)>, TreeError> {
+fn settled(target: &Path, state_dir: &Path) -> Result<Option<Settled>, TreeError> {
     let records = Records::at(state_dir);
     if !records.has(super::state::STATE) {
         return Ok(None);
@@ -91,7 +97,7 @@ fn settled(target: &Path, state_dir: &Path) -> Result<Option<(State, Option<Root
     let mut state = State::load(&records, &place.shown)?;
     let (live, standby) = (place.target()?, place.standby()?);
     state.settle(live.as_ref().map(|root| &root.node), standby.as_ref().map(|root| &root.node));
-    Ok(Some((state, live, standby)))
+    Ok(Some(Settled { state, live, standby }))
 }
 
 struct Mirror<'a> {

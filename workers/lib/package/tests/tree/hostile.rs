@@ -1,5 +1,7 @@
 //! Trees that must not be extracted: each has its code, and nothing is written.
 
+use std::ops::Range;
+
 use package::tree::{Policy, check};
 use package::{Entry, EntryKind, Index};
 
@@ -214,8 +216,9 @@ fn tables_that_do_not_fit_together_are_refused() {
         damage(&mut index);
         assert_eq!(refused(index, &Policy::default()), "index-invalid", "{at}");
     }
-    let ranges = [0..99, 2..1, 0..2, u32::MAX - 1..u32::MAX];
-    for refs in ranges {
+    let ranges = [(0, 99), (2, 1), (0, 2), (u32::MAX - 1, u32::MAX)];
+    for (start, end) in ranges {
+        let refs = Range { start, end };
         let mut index = whole();
         index.entries[1].kind = EntryKind::File { bytes: 3 * CHUNK as u64, refs };
         assert_eq!(refused(index, &Policy::default()), "content-invalid");

@@ -117,7 +117,8 @@ fn what_changes_its_kind_is_replaced_if_it_is_ours() {
 
 #[test]
 fn what_others_put_in_the_way_is_refused_by_name_and_nothing_is_written() {
-    let cases: [(&str, fn(&Site)); 4] = [
+    type Put = fn(&Site);
+    let cases: [(&str, Put); 4] = [
         ("a", |site| fs::create_dir(site.target().join("a")).unwrap()),
         ("d", |site| site.write("d", "a file")),
         ("d", |site| symlink("/tmp", site.target().join("d")).unwrap()),

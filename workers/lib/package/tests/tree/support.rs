@@ -13,6 +13,7 @@ use schemas::{Digest, PackRef, RevisionRef};
 
 pub const CHUNK: usize = 1024;
 const FRAME_CHUNKS: usize = 4;
+const PACK_BYTES: u64 = 16 << 20;
 pub const MTIME: i64 = 1_600_000_000_123_456_789;
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -130,7 +131,7 @@ impl Maker {
 
     fn finish(mut self, number: u64) -> Revision {
         let mut content = Vec::new();
-        let mut pack_offset = 0;
+        let (mut pack, mut offset_in_pack) = (0, 0);
         for (frame, pieces) in self.pieces.chunks(FRAME_CHUNKS).enumerate() {
             let mut bytes = Vec::new();
             for piece in pieces {
@@ -140,19 +141,15 @@ impl Maker {
                 bytes.extend_from_slice(piece);
             }
             let length = bytes.len() as u32;
-            let digest = Digest::of(&bytes);
-            self.index.frames.push(Frame {
-                digest,
-                pack: 0,
-                offset: pack_offset,
-                stored_bytes: length,
-                raw_bytes: length,
-            });
-            pack_offset += u64::from(length);
+            if offset_in_pack + u64::from(length) > PACK_BYTES {
+                (pack, offset_in_pack) = (pack + 1, 0);
+            }
+            let (digest, offset) = (Digest::of(&bytes), offset_in_pack);
+            self.index.frames.push(Frame { digest, pack, offset, stored_bytes: length, raw_bytes: length });
+            offset_in_pack += u64::from(length);
+            self.index.packs.resize(pack as usize + 1, PackRef { digest: Digest::of(&pack.to_le_bytes()), bytes: 0 });
+            self.index.packs[pack as usize].bytes = offset_in_pack;
             content.push(Arc::from(bytes));
-        }
-        if !content.is_empty() {
-            self.index.packs.push(PackRef { digest: Digest::of(b"pack"), bytes: pack_offset });
         }
         let header = Digest::of(&[&self.index.encode()[..], &number.to_le_bytes()].concat());
         Revision {

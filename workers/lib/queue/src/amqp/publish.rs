@@ -67,10 +67,11 @@ impl Publisher {
     /// Everything in flight on a channel belongs to one window. lapin hands a returned message to any confirmation that
     /// comes with its acknowledgement, so only the window as a whole tells which message it was.
     async fn publish_window(&self, window: &[Outgoing]) -> Result<Vec<Outcome>, QueueError> {
-        let _turn = self.turns.acquire().await.map_err(|_| QueueError::Closed)?;
         let live = self.link.live().await?;
         let deadline = Instant::now() + self.link.operation_timeout;
         self.until_unblocked(&live, deadline).await?;
+        let turn = timeout_at(deadline, self.turns.acquire()).await.map_err(|_| silent(&live))?;
+        let _turn = turn.map_err(|_| QueueError::Closed)?;
         let confirming = timeout_at(deadline, self.channel(&live)).await.map_err(|_| silent(&live))??;
         let sent = join_all(window.iter().map(|message| self.send(&confirming, message)));
         let confirmed = tokio::select! {

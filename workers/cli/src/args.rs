@@ -1,0 +1,160 @@
+//! Everything that can be said on the command line. It does not know how any of it is done.
+
+pub mod roles;
+pub mod verbs;
+
+use clap::{Parser, Subcommand};
+use clap_complete::Shell;
+
+use roles::{DemoArgs, RoleCommand};
+use verbs::{DbCommand, SchemaCommand, VerbCommand};
+
+/// Distributes software, patches and definition files through tiers to many servers, and records every result in SQL.
+#[derive(Debug, Parser)]
+#[command(
+    name = "tidegate",
+    version,
+    propagate_version = true,
+    subcommand_required = true,
+    arg_required_else_help = true,
+    after_help = "First steps:
+  tidegate demo                          see it work, in one process
+  tidegate up -f examples/hello.yaml     run it here, with these definitions
+  tidegate status                        in another terminal: how things stand
+
+Exit codes: 0 succeeded, 1 failed, 2 wrong usage, 3 the service cannot be reached."
+)]
+pub struct Cli {
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+#[expect(clippy::large_enum_variant, reason = "one of them is made, once")]
+pub enum Command {
+    /// A distribution through two tiers to three sites, before your eyes
+    Demo(DemoArgs),
+    #[command(flatten)]
+    Role(RoleCommand),
+    #[command(flatten)]
+    Verb(VerbCommand),
+    /// The database: its address, its shape, its views
+    #[command(subcommand)]
+    Db(DbCommand),
+    /// The published JSON Schemas and the AsyncAPI document
+    #[command(subcommand)]
+    Schema(SchemaCommand),
+    /// Completions for a shell
+    #[command(after_help = "Example:\n  tidegate completions bash > ~/.local/share/bash-completion/completions/tidegate")]
+    Completions { shell: Shell },
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+    use clap::error::ErrorKind;
+
+    use super::*;
+
+    fn parse(line: &str) -> Result<Cli, clap::Error> {
+        Cli::try_parse_from(line.split_whitespace())
+    }
+
+    #[test]
+    fn the_definition_of_all_commands_holds_together() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn every_documented_line_is_understood() {
+        for line in [
+            "tidegate demo",
+            "tidegate demo docs",
+            "tidegate up --data /srv/tidegate -f fleet.yaml",
+            "tidegate scheduler --database postgres://h/d --broker amqp://h",
+            "tidegate builder --distributor hq --distributor lab",
+            "tidegate subscriber --name paris",
+            "tidegate recorder",
+            "tidegate api --listen 127.0.0.1:7410",
+            "tidegate apply -f a.yaml -f b.toml --dry-run",
+            "tidegate get subscribers",
+            "tidegate get channel protect --output yaml",
+            "tidegate describe subscriber paris",
+            "tidegate delete group asia",
+            "tidegate build antivirus --wait --timeout 5m",
+            "tidegate build --component core",
+            "tidegate send protect",
+            "tidegate extract paris lyon --wait",
+            "tidegate sync paris --components core,patches",
+            "tidegate refresh hq",
+            "tidegate run build/antivirus --wait",
+            "tidegate wait 01930000-0000-7000-8000-000000000001",
+            "tidegate rollback paris antivirus --revision 3",
+            "tidegate cancel 0a1b2c3d",
+            "tidegate cancel --request 01930000-0000-7000-8000-000000000001",
+            "tidegate retry 0a1b2c3d",
+            "tidegate pause site/paris/protect",
+            "tidegate resume site/paris/protect",
+            "tidegate jobs --state failed --subscriber paris -o json",
+            "tidegate jobs 0a1b2c3d",
+            "tidegate deliveries --channel protect",
+            "tidegate lanes",
+            "tidegate schedules",
+            "tidegate status --api http://127.0.0.1:7410",
+            "tidegate routes paris",
+            "tidegate dead-letters list",
+            "tidegate dead-letters show 0a1b2c3d",
+            "tidegate dead-letters replay 0a1b2c3d",
+            "tidegate dead-letters drop 0a1b2c3d 1b2c3d4e",
+            "tidegate query SELECT",
+            "tidegate db url",
+            "tidegate db migrate --database sqlite:///tmp/x.db",
+            "tidegate db views",
+            "tidegate schema print",
+            "tidegate schema print request.schema.json",
+            "tidegate completions zsh",
+        ] {
+            if let Err(error) = parse(line) {
+                panic!("{line}: {error}");
+            }
+        }
+    }
+
+    #[test]
+    fn wrong_usage_ends_with_code_two() {
+        for line in [
+            "tidegate burn",
+            "tidegate build",
+            "tidegate build ../x",
+            "tidegate sync paris",
+            "tidegate cancel",
+            "tidegate get",
+            "tidegate get wheels",
+            "tidegate pause paris",
+            "tidegate build antivirus --timeout 5",
+            "tidegate build antivirus --output xml",
+            "tidegate run antivirus",
+            "tidegate subscriber --slots 0",
+        ] {
+            let error = parse(line).expect_err(line);
+            assert_eq!(error.exit_code(), 2, "{line}");
+        }
+        assert_eq!(parse("tidegate --help").unwrap_err().kind(), ErrorKind::DisplayHelp);
+        assert_eq!(parse("tidegate --help").unwrap_err().exit_code(), 0);
+    }
+
+    /// Secrets come from variables, whose values help must not repeat.
+    #[test]
+    fn help_never_shows_the_value_of_a_secret() {
+        fn check(command: &clap::Command) {
+            for arg in command.get_arguments() {
+                let env = arg.get_env().and_then(|name| name.to_str()).unwrap_or_default();
+                if ["TIDEGATE_TOKEN", "TIDEGATE_DATABASE", "TIDEGATE_BROKER"].contains(&env) {
+                    assert!(arg.is_hide_env_values_set(), "{} --{}", command.get_name(), arg.get_id());
+                }
+            }
+            command.get_subcommands().for_each(check);
+        }
+        check(&Cli::command());
+    }
+}
