@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Posts a build request to Tidegate with pika, and prints the answer.
 
-    TIDEGATE_AMQP_URL=amqp://user:password@host:port/vhost  post-request.py DISTRIBUTION…
+    TIDEGATE_BROKER=amqp://user:password@host:port/vhost  post-request.py DISTRIBUTION…
 
 Needs pika (Debian: python3-pika). Exit code: 0 accepted, 1 refused, 2 wrong usage, 3 no broker or no answer.
 """
@@ -16,7 +16,7 @@ ANSWER_TIMEOUT_S = 30
 
 
 def main():
-    url = os.environ.get("TIDEGATE_AMQP_URL")
+    url = os.environ.get("TIDEGATE_BROKER")
     if not url or len(sys.argv) < 2:
         print(__doc__, file=sys.stderr)
         return 2

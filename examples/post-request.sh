@@ -1,12 +1,12 @@
 #!/bin/sh
 # Posts a build request to Tidegate with amqp-publish (Debian: amqp-tools), and prints the answer.
 #
-#     TIDEGATE_AMQP_URL=amqp://user:password@host:port/vhost  post-request.sh DISTRIBUTION
+#     TIDEGATE_BROKER=amqp://user:password@host:port/vhost  post-request.sh DISTRIBUTION
 #
 # Exit code: 0 accepted, 1 refused, 2 wrong usage, 3 no broker or no answer.
 set -eu
 
-if [ $# -ne 1 ] || [ -z "${TIDEGATE_AMQP_URL:-}" ]; then
+if [ $# -ne 1 ] || [ -z "${TIDEGATE_BROKER:-}" ]; then
     sed -n '2,/^$/s/^# \{0,1\}//p' "$0" >&2
     exit 2
 fi
@@ -15,7 +15,7 @@ scratch=$(mktemp -d)
 trap 'rm -rf "$scratch"' EXIT
 
 # The password goes into a file: arguments are everybody's to read.
-rest=${TIDEGATE_AMQP_URL#amqp://}
+rest=${TIDEGATE_BROKER#amqp://}
 credentials=${rest%%@*} place=${rest#*@}
 server=${place%%/*} vhost=$(printf %s "${place#*/}" | sed 's,%2[fF],/,g')
 (umask 077 && printf 'username:%s\npassword:%s\n' "${credentials%%:*}" "${credentials#*:}" >"$scratch/auth")

@@ -75,10 +75,19 @@ CONF
 }
 
 postgresql_start() {
+    postgresql_forget_dead
     # The log belongs to the user that the server runs as.
     postgresql_as "$(postgresql_programs)/pg_ctl" start -s -w -t 60 -D "$POSTGRESQL_DIR/data" -l "$POSTGRESQL_DIR/log" \
         </dev/null >/dev/null 2>&1 9>&- || { tail -n 20 "$POSTGRESQL_DIR/log" >&2; die "PostgreSQL did not start; see $POSTGRESQL_DIR/log"; }
     own postgresql "$(head -n 1 "$POSTGRESQL_DIR/data/postmaster.pid")" || die "PostgreSQL ended; see $POSTGRESQL_DIR/log"
+}
+
+# A killed server leaves its lock file; PostgreSQL takes a process that nobody has reaped yet for a running one.
+postgresql_forget_dead() {
+    local lock=$POSTGRESQL_DIR/data/postmaster.pid pid
+    [ -f "$lock" ] || return 0
+    read -r pid <"$lock"
+    if [ "$(process_state "$pid")" = Z ]; then rm -f "$lock"; fi
 }
 
 postgresql_wait() {
@@ -97,7 +106,7 @@ postgresql_healthy() { [ "$(postgresql_sql 'select 1')" = 1 ]; }
 postgresql_address() { echo "127.0.0.1:${POSTGRESQL_PORT:--}"; }
 
 postgresql_env() {
-    echo "export TIDEGATE_DATABASE_URL='postgres://tidegate:$POSTGRESQL_PASSWORD@127.0.0.1:$POSTGRESQL_PORT/tidegate'"
+    echo "export TIDEGATE_DATABASE='postgres://tidegate:$POSTGRESQL_PASSWORD@127.0.0.1:$POSTGRESQL_PORT/tidegate'"
 }
 
 # SIGINT is PostgreSQL's fast shutdown.

@@ -104,8 +104,8 @@ rabbitmq_authorization() { echo "Authorization: Basic $(printf 'tidegate:%s' "$R
 rabbitmq_address() { echo "127.0.0.1:${RABBITMQ_PORT:--}"; }
 
 rabbitmq_env() {
-    echo "export TIDEGATE_AMQP_URL='amqp://tidegate:$RABBITMQ_PASSWORD@127.0.0.1:$RABBITMQ_PORT/tidegate'"
-    echo "export TIDEGATE_AMQP_MANAGEMENT_URL='http://tidegate:$RABBITMQ_PASSWORD@127.0.0.1:$RABBITMQ_HTTP_PORT'"
+    echo "export TIDEGATE_BROKER='amqp://tidegate:$RABBITMQ_PASSWORD@127.0.0.1:$RABBITMQ_PORT/tidegate'"
+    echo "export TIDEGATE_TEST_BROKER_MANAGEMENT='http://tidegate:$RABBITMQ_PASSWORD@127.0.0.1:$RABBITMQ_HTTP_PORT'"
 }
 
 rabbitmq_stop() {

@@ -27,7 +27,8 @@ s3_env() {
     local region=us-east-1
     [ "$S3_KIND" = garage ] && region=garage
     echo "export TIDEGATE_S3_ENDPOINT='http://127.0.0.1:$S3_PORT'"
-    echo "export TIDEGATE_S3_BUCKET='tidegate'"
+    echo "export TIDEGATE_STORAGE='s3://tidegate'"
+    echo "export TIDEGATE_TEST_S3_BUCKET='tidegate'"
     echo "export TIDEGATE_S3_REGION='$region'"
     echo "export AWS_REGION='$region'"
     echo "export AWS_ACCESS_KEY_ID='$S3_ACCESS_KEY'"

@@ -69,7 +69,7 @@ own() {
 pid_of() {
     local pid since
     read -r pid since 2>/dev/null <"$state/$1.pid" || return 1
-    [ -n "$pid" ] && [ "$(born "$pid")" = "$since" ] && [ "$(process_state "$pid")" != Z ] && echo "$pid"
+    [ -n "$pid" ] && [ "$(born "$pid")" = "$since" ] && is_alive "$pid" && echo "$pid"
 }
 
 process_state() { sed 's/^.*) //' "/proc/$1/stat" 2>/dev/null | cut -d' ' -f1; }
@@ -94,12 +94,29 @@ end() {
     rm -f "$state/$1.pid"
 }
 
+# With its children, as if the power had gone.
 kill_service() {
-    local pid
+    local pid children
     pid=$(pid_of "$1") || die "$1 is not running"
-    kill -KILL "$pid"
+    children=$(children_of "$pid")
+    kill -KILL "$pid" $children 2>/dev/null || true
     while is_running "$1"; do sleep 0.05; done
     rm -f "$state/$1.pid"
+}
+
+children_of() {
+    local status
+    for status in /proc/[0-9]*/stat; do
+        # Fields after the command's name: state, parent.
+        sed -n "s/^\([0-9]*\) (.*) [A-Z] $1 .*/\1/p" "$status" 2>/dev/null || true
+    done
+}
+
+# Neither gone nor waiting for its parent to notice that it is.
+is_alive() {
+    local process
+    process=$(process_state "$1") || return 1
+    [ -n "$process" ] && [ "$process" != Z ]
 }
 
 # wait_for NAME SECONDS LOGFILE CHECK…

@@ -7,6 +7,8 @@ use crate::{JobId, Lane, Settings, SubscriberName};
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(tag = "control", rename_all = "kebab-case")]
+// A control message is rare and short-lived; a box would only make it harder to read.
+#[allow(clippy::large_enum_variant)]
 pub enum Control {
     Cancel {
         job: JobId,

@@ -45,7 +45,9 @@ pub enum Command {
     #[command(subcommand)]
     Schema(SchemaCommand),
     /// Completions for a shell
-    #[command(after_help = "Example:\n  tidegate completions bash > ~/.local/share/bash-completion/completions/tidegate")]
+    #[command(
+        after_help = "Example:\n  tidegate completions bash > ~/.local/share/bash-completion/completions/tidegate"
+    )]
     Completions { shell: Shell },
 }
 

@@ -165,7 +165,10 @@ impl Frames for StoreFrames<'_> {
     fn frame(&self, at: u32) -> Result<Arc<[u8]>, FrameFault> {
         let frame = &self.index.frames[at as usize];
         let pack: Digest = self.index.packs[frame.pack as usize].digest;
-        let stored = self.store.frame(self.id, pack, FrameRef::from(frame)).map_err(|e| FrameFault::Io(Arc::new(std::io::Error::other(e))))?;
+        let stored = self
+            .store
+            .frame(self.id, pack, FrameRef::from(frame))
+            .map_err(|e| FrameFault::Io(Arc::new(std::io::Error::other(e))))?;
         let stored = stored.ok_or(FrameFault::Missing)?;
         let raw = package::decode_frame(frame, &stored).map_err(|e| FrameFault::Corrupt(e.to_string()))?;
         Ok(raw.into())

@@ -17,13 +17,17 @@ fn belongs(message: &JobMessage, site: &SubscriberName, channel: &ChannelName) -
         return Err(Fault::permanent("wrong-lane", what));
     }
     let addressee = match &message.task {
-        Task::Build(_) => return Err(Fault::permanent("wrong-task", format!("job {}: a site builds nothing", message.job))),
+        Task::Build(_) => {
+            return Err(Fault::permanent("wrong-task", format!("job {}: a site builds nothing", message.job)));
+        }
         Task::Send(send) => &send.subscriber,
         Task::Extract(extract) => &extract.subscriber,
     };
     let strangers = message.then.iter().map(|f| &f.task.subscriber).chain([addressee]).find(|name| *name != site);
     match strangers {
-        Some(name) => Err(Fault::permanent("wrong-subscriber", format!("job {} is for {name}, not for {site}", message.job))),
+        Some(name) => {
+            Err(Fault::permanent("wrong-subscriber", format!("job {} is for {name}, not for {site}", message.job)))
+        }
         None => Ok(()),
     }
 }

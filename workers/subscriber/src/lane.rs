@@ -290,7 +290,9 @@ impl LaneLoop {
             Event::Failed { fault, .. } => {
                 tracing::warn!(job = %job.job, lane = %self.lane, kind = job.task.kind().as_str(), %fault, "a job failed");
             }
-            event => tracing::info!(job = %job.job, lane = %self.lane, kind = job.task.kind().as_str(), end = word(event)),
+            event => {
+                tracing::info!(job = %job.job, lane = %self.lane, kind = job.task.kind().as_str(), end = word(event))
+            }
         }
         self.report(vec![ending], delivery);
         Ok(true)

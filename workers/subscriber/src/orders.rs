@@ -50,7 +50,8 @@ impl Orders {
         let paused = journal.paused().await?;
         let (in_force, _) = watch::channel(InForce { settings, paused, ..InForce::default() });
         let children = journal.children().await?;
-        let orders = Orders { journal, in_force, running: Mutex::default(), served, has_children: AtomicBool::new(false) };
+        let orders =
+            Orders { journal, in_force, running: Mutex::default(), served, has_children: AtomicBool::new(false) };
         if let Some(children) = children {
             orders.serve(&children);
         }
@@ -94,7 +95,11 @@ impl Orders {
     pub async fn set_paused(&self, lane: Lane, paused: bool) -> Result<(), JournalError> {
         self.journal.set_paused(&lane, paused).await?;
         self.in_force.send_modify(|f| {
-            if paused { f.paused.insert(lane) } else { f.paused.remove(&lane) };
+            if paused {
+                f.paused.insert(lane)
+            } else {
+                f.paused.remove(&lane)
+            };
         });
         Ok(())
     }

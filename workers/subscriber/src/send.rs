@@ -7,8 +7,8 @@ use package::tree::Held;
 use schemas::{JobId, SendResult, SendTask};
 use worker::Context;
 
-use crate::fetch::{Fetch, Order, Plan};
 use crate::fetch::manifest::Manifest;
+use crate::fetch::{Fetch, Order, Plan};
 use crate::halt::{Halt, blocking};
 use crate::journal::Transfer;
 use crate::site::Site;

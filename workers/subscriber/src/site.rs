@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use domain::variables::Variables;
-use schemas::{Task, JobResult};
+use schemas::{JobResult, Task};
 use worker::{Context, Outcome};
 
 use crate::config::Config;

@@ -13,7 +13,9 @@ pub fn resolve(task: &ExtractTask, variables: &Variables) -> Result<PathBuf, Fau
         // One that cannot be filled in is refused by its own job, and writes nothing.
         let Ok(other_target) = expand(text, variables) else { continue };
         if *other != task.distribution && domain::target_path::overlap(&target, &other_target) {
-            let what = format!("{target} and {other_target}, the target of {other}, are equal or nested: one would delete the other");
+            let what = format!(
+                "{target} and {other_target}, the target of {other}, are equal or nested: one would delete the other"
+            );
             return Err(Fault::permanent("targets-overlap", what));
         }
     }

@@ -197,7 +197,9 @@ async fn what_follows_an_ended_send_is_taken_up_if_it_was_never_here() {
     let f = Fixture::new().await;
     f.taken(&send("a", 1, 1)).await;
     f.journal.end(job("a"), &succeeded()).await.unwrap();
-    assert!(matches!(f.journal.admit(&send_then_extract("a", 2, 2)).await.unwrap(), Admission::Ended(e) if e.len() == 1));
+    assert!(
+        matches!(f.journal.admit(&send_then_extract("a", 2, 2)).await.unwrap(), Admission::Ended(e) if e.len() == 1)
+    );
     assert_eq!(f.next().await, Some((job("a-extract"), 2)));
 }
 

@@ -125,7 +125,9 @@ pub struct SchedulerArgs {
 }
 
 #[derive(Debug, Clone, Default, Args, Serialize)]
-#[command(after_help = "Example:\n  tidegate builder --distributor hq --storage s3://tidegate --s3-endpoint http://127.0.0.1:9000")]
+#[command(
+    after_help = "Example:\n  tidegate builder --distributor hq --storage s3://tidegate --s3-endpoint http://127.0.0.1:9000"
+)]
 pub struct BuilderArgs {
     /// Whose distributions it builds; may be given several times
     #[arg(long = "distributor", value_name = "NAME", env = "TIDEGATE_DISTRIBUTORS", value_delimiter = ',')]
@@ -151,7 +153,9 @@ pub struct BuilderArgs {
 }
 
 #[derive(Debug, Clone, Default, Args, Serialize)]
-#[command(after_help = "Example:\n  tidegate subscriber --name paris --work-dir /var/lib/tidegate/sub --listen 0.0.0.0:7411")]
+#[command(
+    after_help = "Example:\n  tidegate subscriber --name paris --work-dir /var/lib/tidegate/sub --listen 0.0.0.0:7411"
+)]
 pub struct SubscriberArgs {
     /// The subscriber that it is
     #[arg(long, value_name = "NAME", env = "TIDEGATE_NAME")]

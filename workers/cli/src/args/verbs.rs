@@ -73,7 +73,9 @@ pub enum VerbCommand {
     /// Activates applied changes of distributors and rebuilds what they touch
     Refresh(Verb<RefreshArgs>),
     /// Runs schedules now; their next occurrences stay as they were
-    #[command(after_help = "Example:\n  tidegate run build/antivirus --wait      (`tidegate schedules` lists the names)")]
+    #[command(
+        after_help = "Example:\n  tidegate run build/antivirus --wait      (`tidegate schedules` lists the names)"
+    )]
     Run(Verb<RunArgs>),
     /// Follows a request to its end
     Wait(Verb<WaitArgs>),
@@ -408,6 +410,7 @@ fn schedule(text: &str) -> Result<ScheduleName, String> {
         Some((verb @ ("build" | "send" | "extract" | "refresh"), object)) if schemas::name::is_name(object) => {
             Ok(ScheduleName { verb: verb.to_owned(), object: object.to_owned() })
         }
-        _ => Err("a schedule is called build/DISTRIBUTION, send/CHANNEL, extract/SUBSCRIBER or refresh/DISTRIBUTOR".to_owned()),
+        _ => Err("a schedule is called build/DISTRIBUTION, send/CHANNEL, extract/SUBSCRIBER or refresh/DISTRIBUTOR"
+            .to_owned()),
     }
 }

@@ -34,8 +34,8 @@ pub enum DemoError {
     TooSlow { what: String, seconds: u64 },
     #[error("{target} differs from the source: {differences}", target = target.display())]
     Differs { target: PathBuf, differences: String },
-    #[error("interrupted; nothing runs any more. What there was: {data}", data = data.display())]
-    Interrupted { data: PathBuf },
+    #[error("interrupted; nothing runs any more")]
+    Interrupted,
 }
 
 impl DemoError {
@@ -47,7 +47,7 @@ impl DemoError {
             | DemoError::TooLarge { .. }
             | DemoError::NotEmpty { .. }
             | DemoError::Log(_) => 2,
-            DemoError::Interrupted { .. } => 130,
+            DemoError::Interrupted => 130,
             DemoError::Role(error) => error.exit_code(),
             _ => 1,
         }

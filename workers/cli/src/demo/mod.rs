@@ -59,7 +59,7 @@ async fn perform(args: DemoArgs, shutdown: tokio_util::sync::CancellationToken) 
     let stage = Stage { records: fleet.records.clone(), queue: fleet.queue.clone(), place: place.clone() };
     let url = fleet.api.url.clone();
     let shown = tokio::select! {
-        () = shutdown.cancelled() => Err(DemoError::Interrupted { data: place.data.clone() }),
+        () = shutdown.cancelled() => Err(DemoError::Interrupted),
         error = fleet.ended() => Err(error.into()),
         shown = show(&stage) => shown,
     };
@@ -71,6 +71,10 @@ async fn perform(args: DemoArgs, shutdown: tokio_util::sync::CancellationToken) 
         }
     }
     let stopped = fleet.stop().await;
+    if shown.is_err() {
+        let data = text::shell_word(&place.data);
+        eprintln!("What there is so far: {data}   (to remove it: rm -rf {data})");
+    }
     shown?;
     Ok(stopped?)
 }

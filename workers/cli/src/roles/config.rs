@@ -19,7 +19,7 @@ use serde::{Deserialize, Serialize};
 
 pub use error::ConfigError;
 pub use secret::Secret;
-pub use variables::refuse_unknown as refuse_unknown_variables;
+pub use variables::unknown as unknown_variables;
 
 /// How long the services may take to answer when a role starts.
 const START_TIMEOUT: Duration = Duration::from_secs(60);

@@ -9,7 +9,7 @@ use super::log::LogError;
 
 #[derive(Debug, thiserror::Error)]
 pub enum RoleError {
-    #[error(transparent)]
+    #[error("{0} [{}]", .0.code())]
     Config(#[from] ConfigError),
     #[error(transparent)]
     Log(#[from] LogError),

@@ -1,10 +1,12 @@
 //! What every role does first: reads its configuration, sets up the log, and listens for signals.
 
+use clap::CommandFactory;
 use serde::Serialize;
 use tokio_util::sync::CancellationToken;
 
-use super::config::{Config, Section};
+use super::config::{Config, Section, unknown_variables};
 use super::error::RoleError;
+use crate::args::Cli;
 use crate::args::roles::ProcessArgs;
 
 const LOG_DEFAULT: &str = "info";
@@ -19,6 +21,10 @@ impl Process {
     pub fn start(section: Section, shared: &ProcessArgs, flags: &impl Serialize) -> Result<Process, RoleError> {
         let config = Config::load(shared.config.as_deref(), section, flags)?;
         super::log::init(config.log_format, config.log.as_deref().unwrap_or(LOG_DEFAULT))?;
+        let names = std::env::vars_os().filter_map(|(name, _)| name.into_string().ok());
+        for variable in unknown_variables(&Cli::command(), names) {
+            tracing::warn!(variable, "is no setting of tidegate; see `tidegate help` for those there are");
+        }
         Ok(Process { config, shutdown: worker::shutdown_on_signals() })
     }
 }

@@ -59,8 +59,8 @@ mod tests {
     fn a_total_refuses_empty_reversed_and_endless_ranges() {
         assert_eq!(total_bytes(&[0..4, 9..10]), Some(5));
         #[allow(clippy::reversed_empty_ranges)]
-        let reversed = 5..4;
-        for bad in [vec![3..3], vec![reversed], vec![0..u64::MAX, 0..2]] {
+        let (reversed, empty) = (5..4, 3..3);
+        for bad in [vec![empty], vec![reversed], vec![0..u64::MAX, 0..2]] {
             assert_eq!(total_bytes(&bad), None, "{bad:?}");
         }
     }

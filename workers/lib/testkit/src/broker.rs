@@ -41,6 +41,20 @@ impl Vhost {
     }
 }
 
+impl Vhost {
+    /// Ends every client's connection from the broker's side; returns how many there were.
+    pub fn cut_connections(&self) -> Result<usize> {
+        let (_, text) = self.ask("GET", "vhosts", "/connections", "")?;
+        let connections: Vec<serde_json::Value> = serde_json::from_str(&text)?;
+        for connection in &connections {
+            let name = connection["name"].as_str().context("a connection without a name")?;
+            let path = format!("/api/connections/{}", name.replace(' ', "%20").replace('>', "%3E"));
+            http::ask(&self.rabbitmq.management_url, "DELETE", &path, "")?;
+        }
+        Ok(connections.len())
+    }
+}
+
 impl Drop for Vhost {
     fn drop(&mut self) {
         let path = format!("/api/vhosts/{}", self.name);
@@ -51,7 +65,8 @@ impl Drop for Vhost {
 }
 
 fn make(rabbitmq: &Rabbitmq, name: &str) -> Result<String> {
-    let user = http::user(&rabbitmq.management_url).context("TIDEGATE_AMQP_MANAGEMENT_URL is not set, or names no user")?;
+    let user =
+        http::user(&rabbitmq.management_url).context("TIDEGATE_TEST_BROKER_MANAGEMENT is not set, or names no user")?;
     let all = r#"{"configure":".*","write":".*","read":".*"}"#;
     for (path, body) in [(format!("/api/vhosts/{name}"), "{}"), (format!("/api/permissions/{name}/{user}"), all)] {
         let (status, text) = http::ask(&rabbitmq.management_url, "PUT", &path, body)?;
@@ -59,6 +74,6 @@ fn make(rabbitmq: &Rabbitmq, name: &str) -> Result<String> {
             bail!("PUT {path} gave {status}: {text}");
         }
     }
-    let (server, _) = rabbitmq.url.rsplit_once('/').context("TIDEGATE_AMQP_URL has no virtual host")?;
+    let (server, _) = rabbitmq.url.rsplit_once('/').context("TIDEGATE_BROKER has no virtual host")?;
     Ok(format!("{server}/{name}"))
 }

@@ -36,7 +36,10 @@ impl Database {
     /// Ends every connection to it from the server's side.
     pub fn cut_connections(&self) -> Result<String> {
         let name = &self.name;
-        psql(&self.server_url, &format!("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '{name}'"))
+        psql(
+            &self.server_url,
+            &format!("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '{name}'"),
+        )
     }
 }
 

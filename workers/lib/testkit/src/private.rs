@@ -31,8 +31,8 @@ impl Private {
     /// The AMQP or database URL, or the S3 endpoint. It stays the same over restarts.
     pub fn url(&self) -> &str {
         &self.variables[match self.service {
-            Service::Rabbitmq => "TIDEGATE_AMQP_URL",
-            Service::Postgresql => "TIDEGATE_DATABASE_URL",
+            Service::Rabbitmq => "TIDEGATE_BROKER",
+            Service::Postgresql => "TIDEGATE_DATABASE",
             Service::S3 => "TIDEGATE_S3_ENDPOINT",
         }]
     }

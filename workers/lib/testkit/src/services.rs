@@ -56,12 +56,12 @@ pub fn services() -> Option<Services> {
 
 pub fn rabbitmq() -> Option<Rabbitmq> {
     let variables = variables(Service::Rabbitmq)?;
-    let management_url = variables.get("TIDEGATE_AMQP_MANAGEMENT_URL").cloned().unwrap_or_default();
-    Some(Rabbitmq { url: variables["TIDEGATE_AMQP_URL"].clone(), management_url })
+    let management_url = variables.get("TIDEGATE_TEST_BROKER_MANAGEMENT").cloned().unwrap_or_default();
+    Some(Rabbitmq { url: variables["TIDEGATE_BROKER"].clone(), management_url })
 }
 
 pub fn database_url() -> Option<String> {
-    Some(variables(Service::Postgresql)?["TIDEGATE_DATABASE_URL"].clone())
+    Some(variables(Service::Postgresql)?["TIDEGATE_DATABASE"].clone())
 }
 
 pub fn s3() -> Option<S3> {
@@ -69,7 +69,7 @@ pub fn s3() -> Option<S3> {
     let get = |name: &str| variables.get(name).cloned().unwrap_or_default();
     Some(S3 {
         endpoint: get("TIDEGATE_S3_ENDPOINT"),
-        bucket: get("TIDEGATE_S3_BUCKET"),
+        bucket: get("TIDEGATE_TEST_S3_BUCKET"),
         region: get("AWS_REGION"),
         access_key: get("AWS_ACCESS_KEY_ID"),
         secret_key: get("AWS_SECRET_ACCESS_KEY"),
@@ -92,8 +92,8 @@ impl Service {
 
     fn marker(self) -> &'static str {
         match self {
-            Service::Rabbitmq => "TIDEGATE_AMQP_URL",
-            Service::Postgresql => "TIDEGATE_DATABASE_URL",
+            Service::Rabbitmq => "TIDEGATE_BROKER",
+            Service::Postgresql => "TIDEGATE_DATABASE",
             Service::S3 => "TIDEGATE_S3_ENDPOINT",
         }
     }

@@ -3,13 +3,12 @@
 mod rig;
 
 use std::collections::BTreeSet;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU32, Ordering::SeqCst};
+use std::sync::atomic::Ordering::SeqCst;
 use std::time::Duration;
 
 use queue::Queue;
 use queue::local::LocalQueue;
-use rig::{Faulty, job, job_id, until, within};
+use rig::{Faulty, faulty, job, job_id, until, within};
 use schemas::{BATCH_MAX, Beat, Event, Fault, QueueName, Report, Reports};
 use tokio_util::sync::CancellationToken;
 use worker::{ProgressBoard, ReportError, Reporter};
@@ -27,11 +26,6 @@ fn report(number: u128) -> Report {
     }
 }
 
-async fn faulty() -> Arc<Faulty> {
-    let queue = LocalQueue::new();
-    Arc::new(Faulty { inner: queue, reports_fail: AtomicBool::new(false), refused: AtomicU32::new(0) })
-}
-
 async fn messages(queue: &Faulty) -> Vec<Reports> {
     let mut consumer = queue.consume(&QueueName::Reports, 2_000).await.unwrap();
     let mut messages = Vec::new();
@@ -44,7 +38,7 @@ async fn messages(queue: &Faulty) -> Vec<Reports> {
 
 #[tokio::test]
 async fn a_crowd_shares_messages_and_each_report_arrives_once() {
-    let queue = faulty().await;
+    let queue = faulty(LocalQueue::new());
     let reporter = Reporter::start(queue.clone());
     let all = (1..=1_000).map(report).collect();
     within(reporter.send_all(all)).await.unwrap();
@@ -57,7 +51,7 @@ async fn a_crowd_shares_messages_and_each_report_arrives_once() {
 
 #[tokio::test]
 async fn reports_wait_out_the_brokers_absence() {
-    let queue = faulty().await;
+    let queue = faulty(LocalQueue::new());
     let reporter = Reporter::start(queue.clone());
     queue.reports_fail.store(true, SeqCst);
     let sending = tokio::spawn({
@@ -74,7 +68,7 @@ async fn reports_wait_out_the_brokers_absence() {
 
 #[tokio::test]
 async fn a_report_above_the_limit_is_refused_and_the_next_one_goes() {
-    let queue = faulty().await;
+    let queue = faulty(LocalQueue::new());
     let reporter = Reporter::start(queue.clone());
     let mut large = report(1);
     large.worker = "x".repeat(schemas::MESSAGE_BYTES_MAX);
@@ -89,7 +83,7 @@ async fn a_report_above_the_limit_is_refused_and_the_next_one_goes() {
 
 #[tokio::test]
 async fn a_closed_reporter_has_sent_what_it_took_and_takes_no_more() {
-    let queue = faulty().await;
+    let queue = faulty(LocalQueue::new());
     let reporter = Reporter::start(queue.clone());
     let sending = tokio::spawn({
         let reporter = reporter.clone();

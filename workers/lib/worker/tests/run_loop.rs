@@ -5,15 +5,30 @@ mod rig;
 use std::sync::atomic::Ordering::SeqCst;
 use std::time::Duration;
 
-use rig::{Rig, Setup, fault_of, job, job_id, succeeded, until, within, work_queue};
+use queue::Queue;
+use rig::{Rig, Setup, fault_of, faulty, job, job_id, succeeded, until, within, work_queue};
 use schemas::{Control, Event, QueueName};
 use worker::dead;
 
 const SOON: Duration = Duration::from_millis(30);
 
+const TWO_SLOTS: Setup =
+    Setup { slots: 2, started_after: SOON, drain_time: Duration::from_secs(20), panics_on: None, deaf: false };
+
 #[tokio::test]
 async fn takes_a_delivery_only_when_a_slot_is_free() {
-    let mut rig = Rig::start(Setup { slots: 2, started_after: SOON, ..Setup::default() }).await;
+    long_work_keeps_its_slot(Rig::start(TWO_SLOTS).await).await;
+}
+
+#[tokio::test]
+async fn takes_a_delivery_from_rabbitmq_only_when_a_slot_is_free() {
+    let Some(vhost) = testkit::Vhost::fresh() else { return };
+    let queue = vhost.open();
+    long_work_keeps_its_slot(Rig::start_on(faulty(queue.clone()), TWO_SLOTS).await).await;
+    queue.close().await;
+}
+
+async fn long_work_keeps_its_slot(mut rig: Rig) {
     for number in 1..=5 {
         rig.post(&job(number, 1)).await;
     }
@@ -23,16 +38,41 @@ async fn takes_a_delivery_only_when_a_slot_is_free() {
     assert_eq!(rig.next_report().await.event, Event::Started {});
     assert_eq!(rig.next_report().await.event, Event::Started {});
     until("two are long", async || rig.health.snapshot().long_running == 2).await;
-    assert_eq!(rig.ready().await, 3);
+    until("three wait", async || rig.ready().await == 3).await;
     assert!(rig.started.try_recv().is_err());
 
     rig.work.may_end.add_permits(1);
     assert!(succeeded(&rig.next_report().await));
     rig.next_started().await;
-    assert_eq!(rig.ready().await, 2);
+    until("two wait", async || rig.ready().await == 2).await;
     rig.work.may_end.add_permits(4);
     until("all ended", async || rig.health.snapshot().ended == 5).await;
     rig.end().await;
+}
+
+#[tokio::test]
+async fn work_in_hand_survives_a_lost_connection_and_is_done_once() {
+    let Some(vhost) = testkit::Vhost::fresh() else { return };
+    let queue = vhost.open();
+    let mut rig = Rig::start_on(faulty(queue.clone()), Setup { slots: 2, ..Setup::default() }).await;
+    rig.post(&job(1, 1)).await;
+    rig.next_started().await;
+    // The delivery was not acknowledged: the broker gives it to the second slot while the first still works.
+    vhost.cut_connections().unwrap();
+    until("it came again", async || rig.ready().await == 0 && rig.queue.publish(vec![]).await.is_empty()).await;
+    rig.work.may_end.add_permits(2);
+    assert!(succeeded(&rig.next_report().await));
+    rig.post(&job(2, 1)).await;
+    loop {
+        let report = rig.next_report().await;
+        assert!(succeeded(&report));
+        if report.job == job_id(2) {
+            break;
+        }
+    }
+    assert_eq!(rig.work.runs.load(SeqCst), 2);
+    rig.end().await;
+    queue.close().await;
 }
 
 #[tokio::test]
@@ -196,7 +236,6 @@ async fn malformed_message_is_dead_lettered_with_its_reason() {
         (serde_json::to_vec(&unknown_field).unwrap(), "message-malformed"),
         (vec![b' '; schemas::MESSAGE_BYTES_MAX + 1], "message-too-large"),
     ];
-    use queue::Queue;
     let mut letters = rig.queue.consume(&QueueName::Dead, 1).await.unwrap();
     for (body, code) in cases {
         rig.post_to(work_queue(), body.clone()).await;

@@ -98,7 +98,8 @@ async fn request(fetch: &Fetch<'_>, index: &Arc<Index>, batch: Vec<u32>) -> Resu
     if let Some(observe) = &fetch.depot.observe {
         observe("download").map_err(|e| Halt::transient("store-failed", e.to_string()))?;
     }
-    let bytes_of = |frames: &[u32]| frames.iter().map(|&f| u64::from(index.frames[f as usize].stored_bytes)).sum::<u64>();
+    let bytes_of =
+        |frames: &[u32]| frames.iter().map(|&f| u64::from(index.frames[f as usize].stored_bytes)).sum::<u64>();
     let whole = bytes_of(&batch);
     let mut left = batch;
     for supplier in fetch.supply.in_order() {
@@ -145,7 +146,9 @@ async fn keep(
                     Some(bytes) => store
                         .put_frame(id, index.packs[frame.pack as usize].digest, FrameRef::from(frame), bytes)
                         .map_err(store_fault)?,
-                    None => bad.push((at, format!("frame {} of {}", frame.digest, index.packs[frame.pack as usize].digest))),
+                    None => {
+                        bad.push((at, format!("frame {} of {}", frame.digest, index.packs[frame.pack as usize].digest)))
+                    }
                 }
             }
         }

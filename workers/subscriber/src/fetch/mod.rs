@@ -5,6 +5,8 @@ mod frames;
 pub mod manifest;
 mod space;
 mod supply;
+#[cfg(test)]
+mod tests;
 
 use std::path::PathBuf;
 use std::sync::Arc;

@@ -56,7 +56,11 @@ impl Supply {
     }
 
     /// Asks one source. `None`: it did not give it, which is noted, and the next is to be asked.
-    pub async fn ask<'a, T, F>(&self, supplier: &'a Supplier, question: impl FnOnce(&'a dyn ReadBlobs) -> F) -> Option<T>
+    pub async fn ask<'a, T, F>(
+        &self,
+        supplier: &'a Supplier,
+        question: impl FnOnce(&'a dyn ReadBlobs) -> F,
+    ) -> Option<T>
     where
         F: Future<Output = Result<T, BlobError>> + 'a,
     {

@@ -171,11 +171,7 @@ impl Journal {
         Ok(row.map(|r| Seq { epoch: r.get::<i64, _>(0) as u64, n: r.get::<i64, _>(1) as u64 }))
     }
 
-    async fn raise_highest(
-        &self,
-        tx: &mut Transaction<'_, Sqlite>,
-        message: &JobMessage,
-    ) -> Result<(), JournalError> {
+    async fn raise_highest(&self, tx: &mut Transaction<'_, Sqlite>, message: &JobMessage) -> Result<(), JournalError> {
         sqlx::query(
             "INSERT INTO lanes (lane, epoch, n) VALUES (?, ?, ?)
              ON CONFLICT (lane) DO UPDATE SET epoch = excluded.epoch, n = excluded.n

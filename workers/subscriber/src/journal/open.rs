@@ -27,9 +27,14 @@ impl Transfer {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Begin {
     /// The count of this try, from 1, is written.
-    Go { attempt: u32, tries: u32 },
+    Go {
+        attempt: u32,
+        tries: u32,
+    },
     Cancelled,
-    TooManyTries { tries: u32 },
+    TooManyTries {
+        tries: u32,
+    },
     /// It ended meanwhile.
     Gone,
 }
@@ -40,11 +45,8 @@ const OPEN: &str = "SELECT job, attempt, lane, task, priority, transfer FROM job
 impl Journal {
     /// The job of a lane whose turn it is.
     pub async fn next_open(&self, lane: &Lane) -> Result<Option<OpenJob>, JournalError> {
-        let row = sqlx::query(OPEN)
-            .bind(lane.to_string())
-            .fetch_optional(&self.pool)
-            .await
-            .map_err(|e| self.failed(e))?;
+        let row =
+            sqlx::query(OPEN).bind(lane.to_string()).fetch_optional(&self.pool).await.map_err(|e| self.failed(e))?;
         row.map(|r| self.read_open(&r)).transpose()
     }
 
@@ -66,13 +68,12 @@ impl Journal {
         if self.is_cancelled(&mut tx, job).await? {
             return Ok(Begin::Cancelled);
         }
-        let row = sqlx::query(
-            "UPDATE jobs SET tries = tries + 1 WHERE job = ? AND event IS NULL RETURNING attempt, tries",
-        )
-        .bind(job.to_string())
-        .fetch_optional(&mut *tx)
-        .await
-        .map_err(|e| self.failed(e))?;
+        let row =
+            sqlx::query("UPDATE jobs SET tries = tries + 1 WHERE job = ? AND event IS NULL RETURNING attempt, tries")
+                .bind(job.to_string())
+                .fetch_optional(&mut *tx)
+                .await
+                .map_err(|e| self.failed(e))?;
         tx.commit().await.map_err(|e| self.failed(e))?;
         Ok(match row.map(|r| (r.get::<u32, _>(0), r.get::<u32, _>(1))) {
             None => Begin::Gone,

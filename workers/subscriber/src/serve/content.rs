@@ -87,7 +87,8 @@ impl Content {
             }
             Route::Whole(key) => {
                 let bytes = self.size(key).await?;
-                let body = self.pieces(key, vec![0..bytes], child).await?;
+                let whole = 0..bytes;
+                let body = self.pieces(key, vec![whole], child).await?;
                 Ok(response(StatusCode::OK, bytes, body))
             }
             Route::Part(key, range) => self.part(key, range, child).await,

@@ -7,6 +7,7 @@ use schemas::{JobProgress, RequestId};
 use serde_json::Value;
 
 use crate::demo::board::Line;
+use crate::demo::definitions::RELAY;
 use crate::demo::text;
 
 /// A job's row.
@@ -50,22 +51,27 @@ pub async fn lines(records: &Records, request: RequestId) -> Result<Vec<Line>, R
         let job = Job { columns: &found.columns, row };
         by_server.entry(job.text("who").to_owned()).or_default().push(job);
     }
-    Ok(by_server.into_iter().map(|(name, jobs)| line(name, &jobs)).collect())
+    let mut lines: Vec<Line> = by_server.into_iter().map(|(name, jobs)| line(name, &jobs)).collect();
+    // Who receives first stands first.
+    lines.sort_by_key(|line| line.name != RELAY);
+    Ok(lines)
 }
 
-/// Why jobs of the request failed, each with its server and its code.
+/// Why jobs of the request failed, each reason once, with its code and the servers that it befell. What failed only because
+/// something before it did is left out.
 pub async fn failures(records: &Records, request: RequestId) -> Result<Vec<String>, RecordsError> {
     let sql = format!(
         "SELECT kind, COALESCE(subscriber, distribution) AS who, error_code, error FROM jobs
-         WHERE request_id = '{request}' AND state = 'failed' ORDER BY error_code = 'awaited-failed', subscriber"
+         WHERE request_id = '{request}' AND state = 'failed' AND COALESCE(error_code, '') <> 'awaited-failed' ORDER BY subscriber"
     );
     let found = records.query(&sql).await?;
-    Ok(found
-        .rows
-        .iter()
-        .map(|row| Job { columns: &found.columns, row })
-        .map(|job| format!("{} {}: {} [{}]", job.text("kind"), job.text("who"), job.text("error"), job.text("error_code")))
-        .collect())
+    let mut befell: BTreeMap<String, Vec<&str>> = BTreeMap::new();
+    let jobs: Vec<Job> = found.rows.iter().map(|row| Job { columns: &found.columns, row }).collect();
+    for job in &jobs {
+        let reason = format!("{} [{}]", job.text("error"), job.text("error_code"));
+        befell.entry(reason).or_default().push(job.text("who"));
+    }
+    Ok(befell.into_iter().map(|(reason, servers)| format!("{}: {reason}", servers.join(", "))).collect())
 }
 
 fn line(name: String, jobs: &[Job]) -> Line {

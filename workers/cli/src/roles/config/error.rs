@@ -16,8 +16,6 @@ pub enum ConfigError {
     SecretExposed { path: PathBuf, key: String },
     #[error("{origin}: unknown key `{key}`; allowed here: {allowed}")]
     UnknownKey { origin: String, key: String, allowed: String },
-    #[error("the variable {variable} is no setting of tidegate; see `tidegate help` for those there are")]
-    UnknownVariable { variable: String },
     #[error("{origin}: {key} {reason}")]
     Value { origin: String, key: String, reason: String },
     #[error("this role needs `{key}`: set {flag}, {variable}, or `{key}` in tidegate.toml")]
@@ -31,7 +29,6 @@ impl ConfigError {
             ConfigError::Malformed { .. } => "config-malformed",
             ConfigError::SecretExposed { .. } => "config-secret-exposed",
             ConfigError::UnknownKey { .. } => "config-unknown-key",
-            ConfigError::UnknownVariable { .. } => "config-unknown-variable",
             ConfigError::Value { .. } => "config-value",
             ConfigError::Missing { .. } => "config-missing",
         }

@@ -64,16 +64,12 @@ fn an_unknown_key_is_refused_by_name() {
 }
 
 #[test]
-fn an_unknown_variable_is_refused_by_name() {
+fn an_unknown_variable_is_told_by_name() {
     let command = clap::Command::new("tidegate")
         .subcommand(clap::Command::new("up").arg(clap::Arg::new("data").long("data").env("TIDEGATE_DATA")));
-    let check = |name: &str| refuse_unknown_variables(&command, [name.to_owned()].into_iter());
-    for known in ["HOME", "TIDEGATE_DATA", "TIDEGATE_STEP_FILE", "TIDEGATE_TEST_SERVICES", "TIDEGATE_API_SERVICE_HOST", "TIDEGATE_API_PORT"] {
-        check(known).unwrap();
-    }
-    let error = check("TIDEGATE_DTAA").unwrap_err();
-    assert_eq!(error.code(), "config-unknown-variable");
-    assert!(error.to_string().contains("TIDEGATE_DTAA"), "{error}");
+    let known = ["HOME", "TIDEGATE_DATA", "TIDEGATE_STEP_FILE", "TIDEGATE_TEST_SERVICES", "TIDEGATE_API_PORT"];
+    let names = known.into_iter().chain(["TIDEGATE_DTAA"]).map(str::to_owned);
+    assert_eq!(unknown_variables(&command, names), ["TIDEGATE_DTAA"]);
 }
 
 #[test]

@@ -1,23 +1,19 @@
-//! `TIDEGATE_…` variables that mean nothing: refused, because a misspelt setting would be passed by in silence.
+//! `TIDEGATE_…` variables that mean nothing: told of, because a misspelt setting would be passed by in silence. They are no
+//! error, because an environment is shared with other programs.
 
 use clap::Command;
 
-use super::error::ConfigError;
-
 const PREFIX: &str = "TIDEGATE_";
-/// Variables of ours that are no flag's: of tests, and what `ops/services` tells of its services.
-const OTHERS: [&str; 5] = ["STEP_FILE", "SERVICES_DIR", "DATABASE_URL", "AMQP_URL", "AMQP_MANAGEMENT_URL"];
+/// Variables of ours that are no flag's: of tests and of `ops/services`.
+const OTHERS: [&str; 2] = ["STEP_FILE", "SERVICES_DIR"];
 const OTHER_FAMILIES: [&str; 2] = ["TEST_", "S3_"];
 
 /// `command` is the whole command line; `names` are the environment's.
-pub fn refuse_unknown(command: &Command, names: impl Iterator<Item = String>) -> Result<(), ConfigError> {
-    for name in names {
-        let Some(rest) = name.strip_prefix(PREFIX) else { continue };
-        if !is_other(rest) && !is_flags(command, &name) {
-            return Err(ConfigError::UnknownVariable { variable: name });
-        }
-    }
-    Ok(())
+pub fn unknown(command: &Command, names: impl Iterator<Item = String>) -> Vec<String> {
+    let is_unknown = |name: &String| {
+        name.strip_prefix(PREFIX).is_some_and(|rest| !is_other(rest)) && !is_flags(command, name)
+    };
+    names.filter(is_unknown).collect()
 }
 
 fn is_flags(command: &Command, name: &str) -> bool {

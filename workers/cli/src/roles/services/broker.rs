@@ -33,7 +33,7 @@ async fn connect(
         value: url.address(),
         reason: error.to_string(),
     };
-    let queue = AmqpQueue::open(settings).await.map_err(unusable)?;
+    let queue = AmqpQueue::open(settings).map_err(unusable)?;
     let awaited = Awaited { service: "the broker", address: url.address(), remedy: REMEDY };
     let answered = patience
         .until_it_answers(awaited, async || {

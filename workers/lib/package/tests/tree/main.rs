@@ -4,6 +4,5 @@ mod crash;
 mod hostile;
 mod merge;
 mod mirror;
-mod perf;
 mod sequence;
 mod support;

@@ -1,7 +1,7 @@
 use records::PlannedJob;
 use schemas::definitions::Priority;
 
-use super::{FLEET, Scene, failed, send, sent, started, succeeded};
+use super::{Scene, failed, send, sent, started, succeeded};
 
 /// Distributions enough for one lane, each with a revision on record.
 async fn many(scene: &Scene, count: usize) -> Vec<PlannedJob> {

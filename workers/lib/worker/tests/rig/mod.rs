@@ -106,11 +106,15 @@ impl Perform for Obedient {
     }
 }
 
-/// The in-process queue, whose reports are not confirmed while `reports_fail`.
+/// A queue whose reports are not confirmed while `reports_fail`.
 pub struct Faulty {
-    pub inner: Arc<LocalQueue>,
+    pub inner: Arc<dyn Queue>,
     pub reports_fail: AtomicBool,
     pub refused: AtomicU32,
+}
+
+pub fn faulty(inner: Arc<dyn Queue>) -> Arc<Faulty> {
+    Arc::new(Faulty { inner, reports_fail: AtomicBool::new(false), refused: AtomicU32::new(0) })
 }
 
 #[async_trait]
@@ -182,9 +186,7 @@ impl Default for Setup {
 
 impl Rig {
     pub async fn start(setup: Setup) -> Rig {
-        let inner = LocalQueue::new();
-        let queue = Arc::new(Faulty { inner, reports_fail: AtomicBool::new(false), refused: AtomicU32::new(0) });
-        Rig::start_on(queue, setup).await
+        Rig::start_on(faulty(LocalQueue::new()), setup).await
     }
 
     pub async fn start_on(queue: Arc<Faulty>, setup: Setup) -> Rig {

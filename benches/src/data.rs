@@ -1,0 +1,118 @@
+//! First build, unchanged rebuild, 2 % rebuild, first delivery, delta delivery, of each corpus.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::{Context, bail};
+
+use crate::meter::Cost;
+use crate::peers;
+use crate::table::Table;
+use crate::tidegate::Up;
+
+pub struct Plan {
+    pub corpus: PathBuf,
+    pub tidegate: PathBuf,
+    pub scratch: PathBuf,
+    pub of: Vec<String>,
+    pub rounds: usize,
+}
+
+const STEPS: [&str; 5] = ["publish v1", "publish unchanged", "publish v2", "deliver v1", "deliver v2"];
+
+pub fn run(plan: &Plan) -> anyhow::Result<()> {
+    for name in &plan.of {
+        let (v1, v2) = (plan.corpus.join(format!("{name}-v1")), plan.corpus.join(format!("{name}-v2")));
+        if !v1.is_dir() || !v2.is_dir() {
+            bail!("{} is missing: python3 benches/corpus.py {}", v1.display(), plan.corpus.display());
+        }
+        let mut table = Table::default();
+        for round in 1..=plan.rounds {
+            eprintln!("{name}, round {round} of {}", plan.rounds);
+            // Old trees are moved aside, never deleted in between: deleting many files slows what is created after it.
+            let room = plan.scratch.join(format!("{name}-{round}"));
+            std::fs::create_dir_all(&room).with_context(|| room.display().to_string())?;
+            tidegate(plan, &room.join("tidegate"), &v1, &v2, &mut table)?;
+            peers::rsync(&room.join("rsync"), &v1, &v2, &mut table)?;
+            peers::restic(&room.join("restic"), &v1, &v2, &mut table)?;
+            peers::tar_zstd(&room.join("tar"), &v1, &v2, &mut table)?;
+        }
+        println!("### {name}, medians of {} rounds\n", plan.rounds);
+        table.print(&STEPS);
+    }
+    Ok(())
+}
+
+fn tidegate(plan: &Plan, room: &Path, v1: &Path, v2: &Path, table: &mut Table) -> anyhow::Result<()> {
+    let (source, target) = (room.join("source"), room.join("target"));
+    std::fs::create_dir_all(room)?;
+    copy(v1, &source)?;
+    let definitions = room.join("bench.yaml");
+    std::fs::write(&definitions, text(&source, &target))?;
+    let up = Up::start(&plan.tidegate, &room.join("data"))?;
+    up.call(&["apply", "-f", definitions.to_str().context("path")?])?;
+    let moved = "SELECT SUM(bytes_moved) FROM jobs WHERE kind = 'send' AND created_at >= (SELECT MAX(created_at) FROM jobs WHERE kind = 'send')";
+    let stored = "SELECT bytes_moved FROM jobs WHERE kind = 'build' ORDER BY created_at DESC LIMIT 1";
+    let step = |name: &str, arguments: &[&str], bytes: &str, table: &mut Table| -> anyhow::Result<()> {
+        sync()?;
+        let cost = up.request(arguments)?;
+        table.add("tidegate", name, Cost { bytes: up.number(bytes)?, ..cost });
+        Ok(())
+    };
+    step("publish v1", &["build", "bench"], stored, table)?;
+    step("publish unchanged", &["build", "bench"], stored, table)?;
+    step("deliver v1", &["send", "bench"], moved, table)?;
+    same(&source, &target)?;
+    update(v2, &source)?;
+    step("publish v2", &["build", "bench"], stored, table)?;
+    step("deliver v2", &["send", "bench"], moved, table)?;
+    same(&source, &target)
+}
+
+fn text(source: &Path, target: &Path) -> String {
+    format!(
+        "distributors: {{ hq: {{ refresh: never }} }}
+distributions:
+  bench: {{ distributor: hq, type: file, sources: [ {{ path: {} }} ], target: {}, mode: mirror, build: never }}
+channels: {{ bench: {{ distributions: [bench], send: never, subscriptions: [site] }} }}
+subscribers: {{ site: {{ extract: immediately }} }}
+",
+        source.display(),
+        target.display()
+    )
+}
+
+pub fn copy(from: &Path, to: &Path) -> anyhow::Result<()> {
+    done(Command::new("cp").arg("-a").arg(from).arg(to))
+}
+
+/// Makes `to` equal to `from`, touching only what differs.
+pub fn update(from: &Path, to: &Path) -> anyhow::Result<()> {
+    done(Command::new("rsync").args(["-a", "--delete"]).arg(slash(from)).arg(slash(to)))
+}
+
+pub fn sync() -> anyhow::Result<()> {
+    done(&mut Command::new("sync"))
+}
+
+/// Both trees by content, kinds, modes and times.
+pub fn same(a: &Path, b: &Path) -> anyhow::Result<()> {
+    let output = Command::new("rsync").args(["-anic", "--delete"]).arg(slash(a)).arg(slash(b)).output()?;
+    let differences = String::from_utf8_lossy(&output.stdout);
+    if !output.status.success() || !differences.trim().is_empty() {
+        bail!("{} and {} differ:\n{differences:.2000}", a.display(), b.display());
+    }
+    Ok(())
+}
+
+pub fn slash(path: &Path) -> String {
+    format!("{}/", path.display())
+}
+
+pub fn done(command: &mut Command) -> anyhow::Result<()> {
+    let status = command.status().with_context(|| format!("{command:?}"))?;
+    if !status.success() {
+        bail!("{command:?} ended with {status}");
+    }
+    Ok(())
+}

@@ -1,0 +1,242 @@
+//! No-op jobs, request in to result row committed: extracts of what is extracted already, forced. Every lane is a channel of
+//! one site with several distributions, because one distribution has one open job at a time. The distributions are asked for in
+//! groups that overlap, so that the pipeline never runs dry.
+
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, bail};
+use queue::amqp::{AmqpConfig, AmqpQueue};
+use queue::{Outgoing, Queue};
+use schemas::{QueueName, Request, RequestId, RequestKind};
+use uuid::Uuid;
+
+use crate::postgres;
+
+/// Distributions of a channel, and groups that are asked for in turn.
+const PER_LANE: usize = 16;
+const GROUPS: usize = 4;
+
+pub struct Plan {
+    pub tidegate: PathBuf,
+    pub scratch: PathBuf,
+    pub lanes: usize,
+    pub jobs: usize,
+    pub celery_python: Option<PathBuf>,
+}
+
+struct Site {
+    database: String,
+    broker: String,
+    roles: Vec<Child>,
+}
+
+impl Drop for Site {
+    fn drop(&mut self) {
+        for role in &mut self.roles {
+            let _ = Command::new("kill").arg(role.id().to_string()).status();
+        }
+        for role in &mut self.roles {
+            let _ = role.wait();
+        }
+    }
+}
+
+pub fn run(plan: &Plan) -> anyhow::Result<()> {
+    let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
+    let site = start(plan)?;
+    let runtime = tokio::runtime::Runtime::new()?;
+    println!("| what | lanes | jobs/s | p50 ms | p99 ms |\n|---|---|---|---|---|");
+    for depth in [1, 2] {
+        postgres::ask(&site.database, &format!("UPDATE tide_lanes SET depth = {depth} WHERE subscriber IS NOT NULL"))?;
+        let rate = runtime.block_on(throughput(plan, &site))?;
+        let (p50, p99) = runtime.block_on(latency(&site))?;
+        println!("| tidegate, lane_depth {depth} | {} | **{rate:.0}** | {p50:.1} | {p99:.1} |", plan.lanes);
+    }
+    drop(site);
+    celery(plan)
+}
+
+fn start(plan: &Plan) -> anyhow::Result<Site> {
+    let variable = |name: &str| std::env::var(name).with_context(|| format!("{name} is not set: . .services/env"));
+    let (database, broker) = (variable("TIDEGATE_DATABASE")?, variable("TIDEGATE_BROKER")?);
+    std::fs::create_dir_all(&plan.scratch)?;
+    let definitions = plan.scratch.join("jobs.yaml");
+    std::fs::write(&definitions, text(plan)?)?;
+    let mut site = Site { database, broker, roles: Vec::new() };
+    let role = |arguments: &[&str]| -> anyhow::Result<Child> {
+        let log = std::fs::File::create(plan.scratch.join(format!("{}.log", arguments[0])))?;
+        Ok(Command::new(&plan.tidegate).args(arguments).env("TIDEGATE_LOG", "warn").stdout(Stdio::null()).stderr(log).spawn()?)
+    };
+    let work = plan.scratch.join("work");
+    let (builder, subscriber) = (work.join("builder"), work.join("site"));
+    let data = plan.scratch.join("api");
+    site.roles.push(role(&["api", "--data", path(&data)?, "--listen", "127.0.0.1:0"])?);
+    site.roles.push(role(&["scheduler"])?);
+    site.roles.push(role(&["recorder"])?);
+    site.roles.push(role(&["builder", "--distributor", "hq", "--work-dir", path(&builder)?])?);
+    site.roles.push(role(&["subscriber", "--name", "site", "--work-dir", path(&subscriber)?, "--slots", "64"])?);
+    until("the API listens", || Ok(data.join("api.json").exists()))?;
+    let call = |arguments: &[&str]| -> anyhow::Result<()> {
+        let output = Command::new(&plan.tidegate).args(arguments).args(["--data", path(&data)?]).output()?;
+        if !output.status.success() {
+            bail!("tidegate {arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
+        }
+        Ok(())
+    };
+    call(&["apply", "-f", path(&definitions)?])?;
+    let mut build = vec!["build".to_owned(), "--wait".to_owned()];
+    build.extend((0..plan.lanes).flat_map(|lane| (0..PER_LANE).map(move |n| distribution(lane, n))));
+    call(&build.iter().map(String::as_str).collect::<Vec<_>>())?;
+    let mut send = vec!["send".to_owned(), "--wait".to_owned()];
+    send.extend((0..plan.lanes).map(|lane| format!("c{lane}")));
+    call(&send.iter().map(String::as_str).collect::<Vec<_>>())?;
+    Ok(site)
+}
+
+fn text(plan: &Plan) -> anyhow::Result<String> {
+    let (source, targets) = (plan.scratch.join("source"), plan.scratch.join("targets"));
+    std::fs::create_dir_all(&source)?;
+    std::fs::write(source.join("file"), "content\n")?;
+    let mut text = "distributors: { hq: { refresh: never } }\nsubscribers: { site: { extract: immediately } }\n".to_owned();
+    text.push_str("distributions:\n");
+    for name in (0..plan.lanes).flat_map(|lane| (0..PER_LANE).map(move |n| distribution(lane, n))) {
+        text.push_str(&format!(
+            "  {name}: {{ distributor: hq, type: file, sources: [ {{ path: {} }} ], target: {}/{name}, mode: mirror, build: never }}\n",
+            source.display(),
+            targets.display()
+        ));
+    }
+    text.push_str("channels:\n");
+    for lane in 0..plan.lanes {
+        let own: Vec<String> = (0..PER_LANE).map(|n| distribution(lane, n)).collect();
+        let line = format!("  c{lane}: {{ distributions: [{}], send: never, subscriptions: [site] }}\n", own.join(", "));
+        text.push_str(&line);
+    }
+    Ok(text)
+}
+
+fn distribution(lane: usize, n: usize) -> String {
+    format!("d{lane}-{n}")
+}
+
+/// Each group's next request is posted when its last one has ended.
+async fn throughput(plan: &Plan, site: &Site) -> anyhow::Result<f64> {
+    let queue = AmqpQueue::open(AmqpConfig::new(&site.broker))?;
+    let succeeded = "SELECT COUNT(*) FROM tide_jobs WHERE state = 'succeeded'";
+    let before = postgres::number(&site.database, succeeded)?;
+    let mut under_way: Vec<Option<RequestId>> = vec![None; GROUPS];
+    let mut asked = 0;
+    let begin = Instant::now();
+    while asked < plan.jobs || under_way.iter().any(Option::is_some) {
+        for (group, slot) in under_way.iter_mut().enumerate() {
+            if slot.is_none() && asked < plan.jobs {
+                let names: Vec<String> = (0..plan.lanes)
+                    .flat_map(|lane| (group..PER_LANE).step_by(GROUPS).map(move |n| distribution(lane, n)))
+                    .collect();
+                let request = extract(&names)?;
+                *slot = Some(request.id);
+                asked += names.len();
+                post(&queue, vec![request]).await?;
+            }
+        }
+        let ids: Vec<String> = under_way.iter().flatten().map(|id| format!("'{id}'")).collect();
+        let sql = format!("SELECT id FROM tide_requests WHERE state NOT IN ('accepted', 'open') AND id IN ({})", ids.join(","));
+        let ended = postgres::ask(&site.database, &sql)?;
+        for slot in &mut under_way {
+            if slot.is_some_and(|id| ended.contains(&id.to_string())) {
+                *slot = None;
+            }
+        }
+        if begin.elapsed() > Duration::from_secs(300) {
+            bail!("{asked} jobs did not end within 300 s");
+        }
+    }
+    let seconds = begin.elapsed().as_secs_f64();
+    let after = postgres::number(&site.database, succeeded)?;
+    queue.close().await;
+    Ok((after - before) / seconds)
+}
+
+/// One job at a time: from the request's own instant (its id is a UUIDv7) to its row's end.
+async fn latency(site: &Site) -> anyhow::Result<(f64, f64)> {
+    let queue = AmqpQueue::open(AmqpConfig::new(&site.broker))?;
+    let mut times = Vec::new();
+    for _ in 0..200 {
+        let request = extract(&[distribution(0, 0)])?;
+        let id = request.id;
+        let (seconds, nanos) = id.0.get_timestamp().context("a UUIDv7 has its time")?.to_unix();
+        let asked_ms = seconds * 1_000 + u64::from(nanos) / 1_000_000;
+        post(&queue, vec![request]).await?;
+        let ended = format!("SELECT COALESCE(MAX(ended_ms), 0) FROM tide_requests WHERE id = '{id}'");
+        let begin = Instant::now();
+        let ended_ms = loop {
+            let ended_ms = postgres::number(&site.database, &ended)?;
+            if ended_ms > 0.0 {
+                break ended_ms;
+            }
+            if begin.elapsed() > Duration::from_secs(30) {
+                bail!("request {id} did not end within 30 s");
+            }
+        };
+        times.push(ended_ms - asked_ms as f64);
+    }
+    queue.close().await;
+    times.sort_by(f64::total_cmp);
+    Ok((times[times.len() / 2], times[times.len() * 99 / 100]))
+}
+
+fn extract(distributions: &[String]) -> anyhow::Result<Request> {
+    let mut request = Request::new(RequestId(Uuid::now_v7()), RequestKind::Extract);
+    request.selector.subscribers.push("site".try_into()?);
+    for name in distributions {
+        request.selector.distributions.push(name.as_str().try_into()?);
+    }
+    request.options.force = true;
+    Ok(request)
+}
+
+async fn post(queue: &AmqpQueue, requests: Vec<Request>) -> anyhow::Result<()> {
+    let mut messages = Vec::with_capacity(requests.len());
+    for request in requests {
+        messages.push(Outgoing::new(QueueName::Requests, serde_json::to_vec(&request)?));
+    }
+    for result in queue.publish(messages).await {
+        result?;
+    }
+    Ok(())
+}
+
+fn celery(plan: &Plan) -> anyhow::Result<()> {
+    let Some(python) = &plan.celery_python else {
+        eprintln!("Celery is left out: name a Python that has it with --celery-python");
+        return Ok(());
+    };
+    let (broker, database) = (std::env::var("TIDEGATE_BROKER")?, std::env::var("TIDEGATE_DATABASE")?);
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("peers/celery_jobs.py");
+    let output = Command::new(python).arg(script).args([&broker, &database]).arg("4000").output()?;
+    if !output.status.success() {
+        bail!("Celery: {}", String::from_utf8_lossy(&output.stderr));
+    }
+    let text = String::from_utf8(output.stdout)?;
+    let figures: Vec<&str> = text.split_whitespace().collect();
+    let [rate, p50, p99] = figures[..] else { bail!("Celery printed `{text}`") };
+    println!("| Celery, 2 workers, results in PostgreSQL | | **{rate}** | {p50} | {p99} |");
+    Ok(())
+}
+
+fn until(what: &str, mut done: impl FnMut() -> anyhow::Result<bool>) -> anyhow::Result<()> {
+    let begin = Instant::now();
+    while !done()? {
+        if begin.elapsed() > Duration::from_secs(300) {
+            bail!("{what}: not within 300 s");
+        }
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    Ok(())
+}
+
+fn path(path: &Path) -> anyhow::Result<&str> {
+    path.to_str().context("a path that is no UTF-8")
+}

@@ -1,0 +1,66 @@
+//! Figures against peers, in one run on one machine. `data` moves trees, `jobs` counts jobs. Tables for docs/performance.md
+//! go to stdout; what is going on goes to stderr.
+
+mod data;
+mod jobs;
+mod meter;
+mod peers;
+mod postgres;
+mod table;
+mod tidegate;
+
+use std::path::PathBuf;
+
+use clap::{Parser, Subcommand};
+
+#[derive(Parser)]
+#[command(about = "Figures against peers, in one run on one machine")]
+struct Arguments {
+    #[command(subcommand)]
+    what: What,
+}
+
+#[derive(Subcommand)]
+enum What {
+    /// Builds and delivers the corpora, beside rsync, restic and tar | zstd
+    Data {
+        /// Made by `python3 benches/corpus.py DIR`
+        #[arg(long)]
+        corpus: PathBuf,
+        /// The release binary
+        #[arg(long, default_value = "target/release/tidegate")]
+        tidegate: PathBuf,
+        /// Where everything is written; on the file system that is to be measured
+        #[arg(long)]
+        scratch: PathBuf,
+        #[arg(long, default_values_t = ["small".to_owned(), "large".to_owned()])]
+        of: Vec<String>,
+        #[arg(long, default_value_t = 3)]
+        rounds: usize,
+    },
+    /// No-op jobs on RabbitMQ and PostgreSQL (`ops/services up`, then `. .services/env`), beside Celery
+    Jobs {
+        #[arg(long, default_value = "target/release/tidegate")]
+        tidegate: PathBuf,
+        #[arg(long)]
+        scratch: PathBuf,
+        #[arg(long, default_value_t = 64)]
+        lanes: usize,
+        #[arg(long, default_value_t = 40_000)]
+        jobs: usize,
+        /// Python with celery, sqlalchemy and psycopg2; without it Celery is left out, and the table says so
+        #[arg(long)]
+        celery_python: Option<PathBuf>,
+    },
+}
+
+fn main() -> anyhow::Result<()> {
+    match Arguments::parse().what {
+        What::Data { corpus, tidegate, scratch, of, rounds } => {
+            data::run(&data::Plan { corpus, tidegate, scratch, of, rounds })
+        }
+        What::Jobs { tidegate, scratch, lanes, jobs, celery_python } => {
+            jobs::run(&jobs::Plan { tidegate, scratch, lanes, jobs, celery_python })
+        }
+    }
+}

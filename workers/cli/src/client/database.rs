@@ -1,0 +1,72 @@
+//! `db url | migrate | views`. Migrating is the only verb that goes to the database itself: it comes before any service.
+
+use std::process::ExitCode;
+
+use records::Records;
+use serde_json::{Value, json};
+
+use super::{Client, ClientError, Outcome, exit, with};
+use crate::args::verbs::{Form, MigrateArgs, Nothing, Verb};
+use crate::output::table::{Table, width_here};
+use crate::output::{self, clean};
+use crate::roles;
+
+pub async fn run_url(verb: Verb<Nothing>) -> ExitCode {
+    with(&verb.client, async |client| url(client, verb.client.output).await).await
+}
+
+pub async fn run_views(verb: Verb<Nothing>) -> ExitCode {
+    with(&verb.client, async |client| views(client, verb.client.output).await).await
+}
+
+pub async fn migrate(args: MigrateArgs) -> ExitCode {
+    let url = match roles::database_url(&args.database, args.config.as_deref()) {
+        Ok(url) => url,
+        Err(error) => return exit::code(Err(ClientError::Usage(format!("{error:#}")))),
+    };
+    exit::code(migrate_at(&url, args.output).await)
+}
+
+async fn url(client: Client, form: Form) -> Result<Outcome, ClientError> {
+    let database: Value = client.get("/v1/database").await?;
+    output::print(form, &database, || format!("{}\n", database["url"].as_str().unwrap_or_default()))?;
+    Ok(Outcome::Succeeded)
+}
+
+async fn views(client: Client, form: Form) -> Result<Outcome, ClientError> {
+    let answer: Value = client.get("/v1/database/views").await?;
+    output::print(form, &answer["views"], || listed(&answer["views"]))?;
+    Ok(Outcome::Succeeded)
+}
+
+fn listed(views: &Value) -> String {
+    let mut table = Table::new(&["view", "columns"]);
+    for view in views.as_array().into_iter().flatten() {
+        table.push(["view", "columns"].map(|field| clean::line(view[field].as_str().unwrap_or_default())).to_vec());
+    }
+    table.render(width_here())
+}
+
+async fn migrate_at(url: &str, form: Form) -> Result<Outcome, ClientError> {
+    let refused = |error: records::RecordsError| {
+        if error.is_transient() {
+            ClientError::Refused(super::error::Refusal {
+                status: 503,
+                code: error.code().to_owned(),
+                message: error.to_string(),
+                ..Default::default()
+            })
+        } else {
+            ClientError::Local(error.to_string())
+        }
+    };
+    let records = Records::open(url).await.map_err(refused)?;
+    let migrated = records.migrate().await;
+    let kind = if records.is_postgres() { "postgres" } else { "sqlite" };
+    records.close().await;
+    migrated.map_err(refused)?;
+    output::print(form, &json!({ "database": kind, "state": "migrated" }), || {
+        format!("migrated   the {kind} database has this version's shape\n")
+    })?;
+    Ok(Outcome::Succeeded)
+}

@@ -1,0 +1,136 @@
+//! `get`, `describe`, `delete`.
+
+use schemas::name::Kind;
+use serde_json::{Value, json};
+
+use super::http::segment;
+use super::{Client, ClientError, Outcome};
+use crate::args::verbs::{Form, GetArgs, ObjectArgs};
+use crate::output::table::{Table, width_here};
+use crate::output::{self, clean};
+
+pub async fn get(client: Client, args: &GetArgs, form: Form) -> Result<Outcome, ClientError> {
+    let Some(name) = &args.name else {
+        let listed: Value = client.get(&format!("/v1/objects/{}", args.kind)).await?;
+        output::print(form, &listed, || list(args.kind, &listed).render(width_here()))?;
+        return Ok(Outcome::Succeeded);
+    };
+    let object: Value = client.get(&path(args.kind, name)).await?;
+    // As a file of definitions says it, so that it can be applied again.
+    let declared = json!({ args.kind.plural(): { name: object["spec"] } });
+    let form = if form == Form::Table { Form::Yaml } else { form };
+    output::print(form, &declared, String::new)?;
+    Ok(Outcome::Succeeded)
+}
+
+pub async fn describe(client: Client, args: &ObjectArgs, form: Form) -> Result<Outcome, ClientError> {
+    let description: Value = client.get(&format!("{}/description", path(args.kind, &args.name))).await?;
+    output::print(form, &description, || described(&description))?;
+    Ok(Outcome::Succeeded)
+}
+
+pub async fn delete(client: Client, args: &ObjectArgs, form: Form) -> Result<Outcome, ClientError> {
+    let deleted: Value = client.delete(&path(args.kind, &args.name)).await?;
+    output::print(form, &deleted, || format!("deleted    {} {}\n", args.kind, args.name))?;
+    Ok(Outcome::Succeeded)
+}
+
+fn path(kind: Kind, name: &str) -> String {
+    format!("/v1/objects/{kind}/{}", segment(name))
+}
+
+/// What people look for first, of each kind.
+fn fields(kind: Kind) -> &'static [&'static str] {
+    match kind {
+        Kind::Distributor => &["time_zone", "refresh"],
+        Kind::Distribution => &["distributor", "mode", "target", "build", "active"],
+        Kind::Channel => &["distributions", "send", "subscriptions", "active"],
+        Kind::Group => &["members"],
+        Kind::Subscriber => &["parent", "extract", "time_zone"],
+        Kind::Hierarchy => &["routes"],
+        Kind::Sync => &["subscriber", "components", "schedule"],
+    }
+}
+
+fn list(kind: Kind, listed: &Value) -> Table {
+    let mut titles = vec!["name", "title"];
+    titles.extend(fields(kind));
+    let mut table = Table::new(&titles);
+    for object in listed["objects"].as_array().into_iter().flatten() {
+        let spec = &object["spec"];
+        let mut row = vec![cell(&object["name"]), cell(&object["title"])];
+        row.extend(fields(kind).iter().map(|field| match (*field, spec) {
+            // A group may be written as a bare list.
+            ("members", Value::Array(_)) => cell(spec),
+            (field, spec) => cell(&spec[field]),
+        }));
+        table.push(row);
+    }
+    table.without_empty(&["title"]).extra(&["title", "time_zone"])
+}
+
+/// Values as they are written in a file, on one line.
+fn cell(value: &Value) -> String {
+    match value {
+        Value::Null => "-".to_owned(),
+        Value::String(text) => clean::line(text),
+        Value::Array(items) => items.iter().map(cell).collect::<Vec<_>>().join(", "),
+        Value::Object(map) => {
+            let inner: Vec<String> =
+                map.iter().map(|(key, value)| format!("{}: {}", clean::line(key), cell(value))).collect();
+            format!("{{ {} }}", inner.join(", "))
+        }
+        other => other.to_string(),
+    }
+}
+
+fn described(description: &Value) -> String {
+    let mut table = Table::new(&["field", "value", "from"]);
+    for field in description["fields"].as_array().into_iter().flatten() {
+        table.push(vec![cell(&field["path"]), cell(&field["value"]), cell(&field["origin"])]);
+    }
+    let mut out = format!("{} {}\n\n", cell(&description["kind"]), cell(&description["name"]));
+    out.push_str(&table.render(width_here()));
+    let references: Vec<String> = description["referred_by"].as_array().into_iter().flatten().map(reference).collect();
+    if references.is_empty() {
+        out.push_str("\nNothing names it.\n");
+    } else {
+        out.push_str(&format!("\nNamed by:\n  {}\n", references.join("\n  ")));
+    }
+    out
+}
+
+fn reference(value: &Value) -> String {
+    let kind = value["kind"].as_str().and_then(Kind::parse).map_or("?", Kind::plural);
+    format!("{kind}.{}.{}", cell(&value["name"]), cell(&value["field"]))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_list_shows_what_people_look_for_first() {
+        let listed = json!({ "objects": [
+            { "name": "asia", "title": null, "spec": ["tokyo", "osaka"] },
+            { "name": "eu", "title": null, "spec": { "members": ["paris"] } },
+        ] });
+        assert_eq!(list(Kind::Group, &listed).render(None), "NAME  MEMBERS\nasia  tokyo, osaka\neu    paris\n");
+        let listed =
+            json!({ "objects": [{ "name": "paris", "title": "Paris", "spec": { "extract": { "every": "1h" } } }] });
+        assert_eq!(
+            list(Kind::Subscriber, &listed).render(None),
+            "NAME   TITLE  PARENT  EXTRACT        TIME_ZONE\nparis  Paris  -       { every: 1h }  -\n"
+        );
+    }
+
+    #[test]
+    fn a_description_ends_with_who_names_it() {
+        let text = described(&json!({
+            "kind": "group", "name": "asia",
+            "fields": [{ "path": "members", "value": "tokyo", "origin": "declared" }],
+            "referred_by": [{ "kind": "channel", "name": "protect", "field": "subscriptions[2]" }],
+        }));
+        assert!(text.ends_with("\nNamed by:\n  channels.protect.subscriptions[2]\n"), "{text}");
+    }
+}

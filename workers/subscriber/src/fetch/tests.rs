@@ -1,0 +1,161 @@
+//! What a transfer makes of sources that lie, refuse, are silent or lack something.
+
+#[path = "../../tests/fixture/origin.rs"]
+mod origin;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use blobs::{DiskBlobs, Key, ReadBlobs, RelayBlobs, RelayConfig, SiteKey, TransferLimits};
+use schemas::{Fault, SourceBytes};
+use tempfile::TempDir;
+use worker::Context;
+
+use super::{Depot, Fetch, Order};
+use crate::config::Retries;
+use crate::halt::Halt;
+use crate::store::Store;
+use origin::{Origin, Published, tree};
+
+struct Bench {
+    dir: TempDir,
+    depot: Depot,
+    published: Published,
+}
+
+impl Bench {
+    /// A revision at two sources, `relay` and `origin`.
+    async fn new() -> Bench {
+        let dir = tempfile::tempdir().unwrap();
+        let folder = tree(&dir.path().join("v1"), 30, 50_000, 7);
+        Origin::open(&dir.path().join("relay")).publish(1, &folder, None).await;
+        let published = Origin::open(&dir.path().join("origin")).publish(1, &folder, None).await;
+        let depot = Depot {
+            store: Arc::new(Store::open(dir.path().join("store")).unwrap()),
+            folder: dir.path().to_owned(),
+            retries: Retries { tries_per_source: 1, rounds: 2 },
+            observe: None,
+        };
+        Bench { dir, depot, published }
+    }
+
+    fn disk(&self, name: &str) -> Arc<dyn ReadBlobs> {
+        Arc::new(DiskBlobs::open(self.dir.path().join(name)).unwrap().named(name))
+    }
+
+    fn object(&self, source: &str, key: Key) -> std::path::PathBuf {
+        Origin::open(&self.dir.path().join(source)).object(key)
+    }
+
+    fn packs(&self) -> Vec<Key> {
+        self.published.index.packs.iter().map(|p| Key::pack(self.published.store, p.digest)).collect()
+    }
+
+    async fn fetch(&self, sources: Vec<Arc<dyn ReadBlobs>>) -> Result<Vec<SourceBytes>, Fault> {
+        let order = Order {
+            id: self.published.store,
+            revision: self.published.revision,
+            sources,
+            silence: Duration::from_secs(1),
+            floor: 0,
+            before: Vec::new(),
+        };
+        let context = Context::detached();
+        let fetch = Fetch::new(&self.depot, order, &context).map_err(fault)?;
+        let manifest = fetch.manifest().await.map_err(fault)?;
+        let plan = fetch.plan(&manifest, None).await.map_err(fault)?;
+        fetch.bring(&manifest, plan).await.map_err(fault)?;
+        assert_eq!(self.depot.store.missing(self.published.store, &self.published.index).unwrap(), [0u32; 0]);
+        Ok(fetch.given())
+    }
+}
+
+fn fault(halt: Halt) -> Fault {
+    match halt {
+        Halt::Fault(fault) => fault,
+        Halt::Stopped => panic!("nobody stopped it"),
+    }
+}
+
+fn corrupt(path: &std::path::Path) {
+    let mut bytes = std::fs::read(path).unwrap();
+    let middle = bytes.len() / 2;
+    bytes[middle] ^= 0x40;
+    let mut permissions = std::fs::metadata(path).unwrap().permissions();
+    #[allow(clippy::permissions_set_readonly_false, reason = "a test's own file")]
+    permissions.set_readonly(false);
+    std::fs::set_permissions(path, permissions).unwrap();
+    std::fs::write(path, bytes).unwrap();
+}
+
+#[tokio::test]
+async fn a_corrupt_pack_at_the_relay_is_refused_counted_and_taken_from_the_origin() {
+    let bench = Bench::new().await;
+    corrupt(&bench.object("relay", bench.packs()[0]));
+    let given = bench.fetch(vec![bench.disk("relay"), bench.disk("origin")]).await.unwrap();
+    assert_eq!((given[0].source.as_str(), given[0].corrupt), ("relay", 1));
+    assert_eq!((given[1].source.as_str(), given[1].corrupt), ("origin", 0));
+    let whole: u64 = bench.published.index.frames.iter().map(|f| u64::from(f.stored_bytes)).sum();
+    assert!(given[1].bytes < whole / 2, "only the damaged frame is fetched again: {given:?}");
+}
+
+#[tokio::test]
+async fn a_corrupt_header_or_index_is_taken_from_the_next_source() {
+    let bench = Bench::new().await;
+    let header = Key::header(bench.published.store, bench.published.revision.header);
+    let index = Key::index(bench.published.store, bench.published.index.seal().at.digest);
+    corrupt(&bench.object("relay", header));
+    corrupt(&bench.object("relay", index));
+    let given = bench.fetch(vec![bench.disk("relay"), bench.disk("origin")]).await.unwrap();
+    assert_eq!(given[0].corrupt, 2);
+}
+
+#[tokio::test]
+async fn what_a_source_lacks_is_taken_from_the_next_and_the_rest_is_not() {
+    let bench = Bench::new().await;
+    std::fs::remove_file(bench.object("relay", Key::header(bench.published.store, bench.published.revision.header)))
+        .unwrap();
+    let given = bench.fetch(vec![bench.disk("relay"), bench.disk("origin")]).await.unwrap();
+    let whole: u64 = bench.published.index.frames.iter().map(|f| u64::from(f.stored_bytes)).sum();
+    assert!(given[0].bytes >= whole && given[1].bytes < 10_000, "{given:?}");
+}
+
+#[tokio::test]
+async fn a_source_that_is_silent_past_the_time_out_or_down_is_passed_by() {
+    let bench = Bench::new().await;
+    let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let closed = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let relay = |name: &str, at: std::net::SocketAddr| -> Arc<dyn ReadBlobs> {
+        let config = RelayConfig {
+            url: format!("http://{at}"),
+            relay: name.try_into().unwrap(),
+            subscriber: "paris".try_into().unwrap(),
+            key: SiteKey::generate().unwrap(),
+            limits: TransferLimits::default(),
+        };
+        Arc::new(RelayBlobs::new(config).unwrap())
+    };
+    let sources = vec![relay("silent", silent.local_addr().unwrap()), relay("down", closed), bench.disk("origin")];
+    let given = bench.fetch(sources).await.unwrap();
+    assert_eq!(given.len(), 1);
+    assert_eq!(given[0].source, "origin");
+}
+
+#[tokio::test]
+async fn when_no_source_gives_it_the_fault_is_transient_and_names_the_cause() {
+    let bench = Bench::new().await;
+    for pack in bench.packs() {
+        std::fs::remove_file(bench.object("relay", pack)).unwrap();
+    }
+    let fault = bench.fetch(vec![bench.disk("relay")]).await.unwrap_err();
+    assert_eq!((fault.code.as_str(), fault.permanent), ("content-unreachable", false));
+    assert!(fault.message.contains("relay"), "{fault}");
+}
+
+#[tokio::test]
+async fn a_header_of_another_revision_is_refused_for_good() {
+    let mut bench = Bench::new().await;
+    bench.published.revision.number = 2;
+    let fault = bench.fetch(vec![bench.disk("origin")]).await.unwrap_err();
+    assert_eq!((fault.code.as_str(), fault.permanent), ("wrong-revision", true));
+}

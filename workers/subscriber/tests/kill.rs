@@ -1,0 +1,161 @@
+//! A site that is killed at every step of its work, and what the next start makes of it.
+
+mod fixture;
+
+use std::ops::Range;
+use std::os::unix::process::ExitStatusExt;
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
+
+use async_trait::async_trait;
+use blobs::{BlobError, DiskBlobs, Key, ReadBlobs};
+use bytes::Bytes;
+use fixture::origin::{Published, tree};
+use fixture::*;
+use schemas::{Event, ExtractOutcome, JobMessage};
+
+const DIR: &str = "TIDEGATE_TEST_DIR";
+const STEP: &str = "TIDEGATE_TEST_STEP";
+const COUNT: &str = "TIDEGATE_TEST_COUNT";
+const ABORTED: i32 = 6;
+
+/// Not a test of its own: the process that the others start, and that dies at the step they name.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn the_process_that_dies() {
+    let Ok(dir) = std::env::var(DIR) else { return };
+    let step = std::env::var(STEP).unwrap();
+    let count: u32 = std::env::var(COUNT).unwrap().parse().unwrap();
+    let dir = Path::new(&dir);
+    let world = World::new().await;
+    let mut config = subscriber::Config::new(paris(), dir.join("site"));
+    let seen = AtomicU32::new(0);
+    config.observe = Some(Arc::new(move |now: &'static str| {
+        if now == step && seen.fetch_add(1, Relaxed) + 1 == count {
+            std::process::abort();
+        }
+        Ok(())
+    }));
+    let _site = world.start_on(config, Arc::new(DiskBlobs::open(dir.join("origin")).unwrap()));
+    let root = dir.join("target").to_string_lossy().into_owned();
+    world.control(&schemas::Control::Settings(settings(1, root))).await;
+    let message: JobMessage = serde_json::from_slice(&std::fs::read(dir.join("message")).unwrap()).unwrap();
+    world.publish(&message).await;
+    tokio::time::sleep(PATIENCE * 2).await;
+    panic!("the step was never reached");
+}
+
+/// Runs a site on the world's folder until it dies at the `count`th time of `step`.
+fn die_at(world: &World, message: &JobMessage, step: &str, count: u32) {
+    std::fs::write(world.path("message"), serde_json::to_vec(message).unwrap()).unwrap();
+    let mut process = Command::new(std::env::current_exe().unwrap());
+    process.args(["the_process_that_dies", "--exact", "--nocapture"]);
+    process.env(DIR, world.dir.path()).env(STEP, step).env(COUNT, count.to_string());
+    let ended = process.stdout(Stdio::null()).stderr(Stdio::null()).status().unwrap();
+    assert_eq!(ended.signal(), Some(ABORTED), "it died at {step}, as it should: {ended}");
+}
+
+async fn published(world: &World) -> Published {
+    world.origin().publish(1, &tree(&world.path("v1"), 20, 20_000, 1), None).await
+}
+
+/// An origin that says how much it gave.
+struct Counting {
+    inner: DiskBlobs,
+    bytes: AtomicU64,
+}
+
+#[async_trait]
+impl ReadBlobs for Counting {
+    fn name(&self) -> &str {
+        self.inner.name()
+    }
+
+    async fn size(&self, key: &Key) -> Result<Option<u64>, BlobError> {
+        self.inner.size(key).await
+    }
+
+    async fn get(&self, key: &Key, bytes_max: u64) -> Result<Bytes, BlobError> {
+        self.inner.get(key, bytes_max).await
+    }
+
+    async fn get_ranges(&self, key: &Key, ranges: &[Range<u64>]) -> Result<Vec<Bytes>, BlobError> {
+        self.bytes.fetch_add(ranges.iter().map(|r| r.end - r.start).sum(), Relaxed);
+        self.inner.get_ranges(key, ranges).await
+    }
+}
+
+#[tokio::test]
+async fn a_download_that_was_killed_goes_on_with_the_frames_that_remain() {
+    let mut world = World::new().await;
+    let v1 = world.origin().publish(1, &tree(&world.path("v1"), 40, 1 << 20, 1), None).await;
+    let whole: u64 = v1.index.frames.iter().map(|f| u64::from(f.stored_bytes)).sum();
+    die_at(&world, &send("a", 1, v1.store, v1.revision), "download", 8);
+    let origin = Arc::new(Counting { inner: DiskBlobs::open(world.path("origin")).unwrap(), bytes: AtomicU64::new(0) });
+    let site = world.start_on(world.config(), origin.clone());
+    let report = world.end_of(job("a")).await;
+    let moved = origin.bytes.load(Relaxed);
+    assert!(moved > 0 && moved <= whole * 3 / 4, "{moved} of {whole} bytes were moved again");
+    let result = sent(&report);
+    assert!(result.bytes_needed >= whole, "the need is that of the first start: {result:?}");
+    assert!(result.bytes_fetched >= result.bytes_needed, "what came before the kill is counted: {result:?}");
+    site.stop().await;
+}
+
+#[tokio::test]
+async fn an_extract_killed_at_any_step_ends_once_with_the_whole_tree() {
+    for (step, count) in [("stage", 1), ("file", 7), ("sync", 1), ("swap", 1), ("swapped", 1), ("commit", 1)] {
+        let mut world = World::new().await;
+        let v1 = published(&world).await;
+        die_at(&world, &send_then_extract("a", 1, v1.store, v1.revision), step, count);
+        assert!(!world.target().exists() || content(&world.target()) == content(&v1.tree), "half a tree after {step}");
+        let site = world.start();
+        // The queue of the killed process may have had the send's end already.
+        let end = world.end_of(job("a-extract")).await;
+        assert_ne!(extracted(&end).outcome, ExtractOutcome::Superseded);
+        assert_eq!(content(&world.target()), content(&v1.tree), "killed at {step}");
+        site.stop().await;
+        assert!(world.rest().await.iter().all(|r| !r.event.is_terminal()), "reported once, killed at {step}");
+        let left: Vec<_> = std::fs::read_dir(world.path("target")).unwrap().map(|e| e.unwrap().file_name()).collect();
+        assert!(left.iter().all(|n| !n.to_string_lossy().contains("tmp")), "{left:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_kill_between_the_exchange_and_its_record_of_a_second_revision_does_not_swap_back() {
+    for step in ["swap", "swapped", "commit"] {
+        let mut world = World::new().await;
+        let v1 = published(&world).await;
+        let v2 = world.origin().publish(2, &tree(&world.path("v2"), 20, 20_000, 2), Some(&v1)).await;
+        let site = world.start();
+        world.subscribe().await;
+        world.publish(&send_then_extract("a", 1, v1.store, v1.revision)).await;
+        world.end_of(job("a-extract")).await;
+        site.stop().await;
+        die_at(&world, &send_then_extract("b", 2, v2.store, v2.revision), step, 1);
+        let between = content(&world.target());
+        assert!(between == content(&v1.tree) || between == content(&v2.tree), "a mixed tree after {step}");
+        let site = world.start();
+        extracted(&world.end_of(job("b-extract")).await);
+        assert_eq!(content(&world.target()), content(&v2.tree), "killed at {step}");
+        site.stop().await;
+    }
+}
+
+#[tokio::test]
+async fn a_job_that_kills_its_process_three_times_is_failed_at_the_fourth_start() {
+    let mut world = World::new().await;
+    let v1 = published(&world).await;
+    let message = send_then_extract("a", 1, v1.store, v1.revision);
+    for _ in 0..3 {
+        die_at(&world, &message, "stage", 1);
+    }
+    let site = world.start();
+    let report = world.end_of(job("a-extract")).await;
+    assert_eq!(failed(&report).code, "too-many-tries");
+    world.publish(&JobMessage { ..send("b", 2, v1.store, v1.revision) }).await;
+    sent(&world.end_of(job("b")).await);
+    site.stop().await;
+    assert!(!world.rest().await.iter().any(|r| matches!(r.event, Event::Yielded {})));
+}

@@ -1,0 +1,123 @@
+//! Two sites in two tiers: the child is served by its parent, and passes it by when it must.
+
+mod fixture;
+
+use fixture::origin::{Published, tree};
+use fixture::*;
+use schemas::{
+    ChildKey, ContentSource, Control, ExtractOutcome, JobMessage, Lane, QueueName, SendTask, Settings, SubscriberName,
+    Task,
+};
+use subscriber::Config;
+
+fn region() -> SubscriberName {
+    "region".try_into().unwrap()
+}
+
+struct Tiers {
+    world: World,
+    v1: Published,
+    parent: Running,
+    child: Running,
+    parent_url: String,
+}
+
+impl Tiers {
+    /// `known`: the parent has the child's key.
+    async fn start(known: bool) -> Tiers {
+        let world = World::new().await;
+        let v1 = world.origin().publish(1, &tree(&world.path("v1"), 30, 50_000, 3), None).await;
+        for queue in [QueueName::Control(region()), QueueName::Site(region(), protect())] {
+            queue::Queue::declare(&*world.queue, &queue).await.unwrap();
+        }
+        let mut config = Config::new(region(), world.path("region"));
+        config.listen = Some("127.0.0.1:0".parse().unwrap());
+        let parent = world.start_with(config);
+        let parent_url = world.presence_of(&region()).await.url.unwrap();
+        let child = world.start();
+        let public_key = world.presence().await.public_key;
+        let settings = Settings { subscriber: region(), ..world.settings(1) };
+        world.post(QueueName::Control(region()), serde_json::to_vec(&Control::Settings(settings)).unwrap()).await;
+        if known {
+            let children = vec![ChildKey { subscriber: paris(), public_key }];
+            let children = Control::Children { version: 1, children };
+            world.post(QueueName::Control(region()), serde_json::to_vec(&children).unwrap()).await;
+        }
+        world.subscribe().await;
+        Tiers { world, v1, parent, child, parent_url }
+    }
+
+    /// The parent's own send, from the origin.
+    async fn send_to_parent(&mut self) {
+        let message = send("to-region", 1, self.v1.store, self.v1.revision);
+        let Task::Send(task) = message.task.clone() else { unreachable!() };
+        let message = JobMessage {
+            lane: Lane::site(region(), protect()),
+            task: Task::Send(SendTask { subscriber: region(), ..task }),
+            ..message
+        };
+        self.world.post(QueueName::Site(region(), protect()), serde_json::to_vec(&message).unwrap()).await;
+        sent(&self.world.end_of(job("to-region")).await);
+    }
+
+    async fn send_to_child(&mut self) -> schemas::SendResult {
+        let message = send_then_extract("to-paris", 1, self.v1.store, self.v1.revision);
+        let Task::Send(task) = message.task.clone() else { unreachable!() };
+        let relay = ContentSource::Relay { subscriber: region(), url: self.parent_url.clone() };
+        let task = SendTask { sources: vec![relay, ContentSource::Origin {}], ..task };
+        self.world.publish(&JobMessage { task: Task::Send(task), ..message }).await;
+        let report = self.world.end_of(job("to-paris")).await;
+        let extract = self.world.end_of(job("to-paris-extract")).await;
+        assert_eq!(extracted(&extract).outcome, ExtractOutcome::Installed);
+        assert_eq!(content(&self.world.target()), content(&self.v1.tree));
+        sent(&report).clone()
+    }
+
+    fn sources(result: &schemas::SendResult) -> Vec<&str> {
+        result.sources.iter().map(|s| s.source.as_str()).collect()
+    }
+}
+
+#[tokio::test]
+async fn a_child_takes_everything_from_its_parent() {
+    let mut tiers = Tiers::start(true).await;
+    tiers.send_to_parent().await;
+    let result = tiers.send_to_child().await;
+    assert_eq!(Tiers::sources(&result), ["region"]);
+    assert_eq!(result.bytes_fetched, result.bytes_needed);
+    tiers.child.stop().await;
+    tiers.parent.stop().await;
+}
+
+#[tokio::test]
+async fn a_parent_that_lacks_the_revision_reads_it_through() {
+    let mut tiers = Tiers::start(true).await;
+    let result = tiers.send_to_child().await;
+    assert_eq!(Tiers::sources(&result), ["region"]);
+    tiers.child.stop().await;
+    tiers.parent.stop().await;
+}
+
+#[tokio::test]
+async fn a_parent_that_refuses_its_child_is_passed_by() {
+    let mut tiers = Tiers::start(false).await;
+    tiers.send_to_parent().await;
+    let result = tiers.send_to_child().await;
+    assert_eq!(Tiers::sources(&result), ["origin"]);
+    tiers.child.stop().await;
+    tiers.parent.stop().await;
+}
+
+#[tokio::test]
+async fn a_parent_that_is_down_is_passed_by() {
+    let Tiers { mut world, v1, parent, child, parent_url } = Tiers::start(true).await;
+    parent.stop().await;
+    let message = send_then_extract("to-paris", 1, v1.store, v1.revision);
+    let Task::Send(task) = message.task.clone() else { unreachable!() };
+    let relay = ContentSource::Relay { subscriber: region(), url: parent_url };
+    let task = SendTask { sources: vec![relay, ContentSource::Origin {}], ..task };
+    world.publish(&JobMessage { task: Task::Send(task), ..message }).await;
+    let report = world.end_of(job("to-paris")).await;
+    assert_eq!(Tiers::sources(sent(&report)), ["origin"]);
+    child.stop().await;
+}
