@@ -132,6 +132,27 @@ pub struct Distribution {
     /// A foreign, non-empty target may be taken over.
     #[serde(default)]
     pub adopt: bool,
+    /// What subscribers refuse to extract unless it is named here.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub allow: Vec<Allowance>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Allowance {
+    /// Symbolic links that point out of the target. Nothing is ever written through a link.
+    LinkOut,
+    /// Set-uid, set-gid and sticky bits.
+    SetId,
+}
+
+impl Allowance {
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Allowance::LinkOut => "link-out",
+            Allowance::SetId => "set-id",
+        }
+    }
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::definitions::{DistributionType, FileSource, Mode, Priority};
+use crate::definitions::{Allowance, DistributionType, FileSource, Mode, Priority};
 use crate::{
     ChannelName, Digest, DistributionName, DistributorName, JobId, Lane, RequestId, Settings, StoreId, SubscriberName,
 };
@@ -148,6 +148,8 @@ pub struct ExtractTask {
     /// A foreign, non-empty target may be taken over.
     #[serde(default)]
     pub adopt: bool,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub allow: Vec<Allowance>,
     /// Goes to this revision even if a newer one is installed.
     #[serde(default)]
     pub pin: bool,

@@ -102,7 +102,7 @@ impl Fleet {
     /// Until every process that was started says that it is ready.
     pub fn await_ready(&mut self) {
         for process in self.running.values_mut() {
-            process.await_text("ready", 1, START);
+            process.await_text(": ready", 1, START);
         }
     }
 

@@ -5,6 +5,7 @@ pub mod chance;
 pub mod cli;
 pub mod compare;
 pub mod definitions;
+pub mod ends;
 pub mod fleet;
 pub mod process;
 pub mod program;

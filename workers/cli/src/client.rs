@@ -59,7 +59,7 @@ pub async fn run(verb: VerbCommand) -> ExitCode {
         VerbCommand::Schedules(v) => with(&v.client, async |c| sheets::schedules(c, v.client.output).await).await,
         VerbCommand::Status(v) => with(&v.client, async |c| status::run(c, v.client.output).await).await,
         VerbCommand::Routes(v) => with(&v.client, async |c| routes::run(c, &v.args, v.client.output).await).await,
-        VerbCommand::Query(v) => with(&v.client, async |c| query::run(c, &v.args, v.client.output).await).await,
+        VerbCommand::Query(v) => query::run(&v).await,
         VerbCommand::DeadLetters(command) => dead_letters_run(command).await,
     }
 }

@@ -6,7 +6,10 @@ use clap::CommandFactory;
 use clap_complete::Shell;
 
 use crate::args::Cli;
+use crate::output;
 
-pub fn print(shell: Shell) {
-    clap_complete::generate(shell, &mut Cli::command(), "tidegate", &mut io::stdout());
+pub fn print(shell: Shell) -> io::Result<()> {
+    let mut script = Vec::new();
+    clap_complete::generate(shell, &mut Cli::command(), "tidegate", &mut script);
+    output::write(&String::from_utf8_lossy(&script))
 }

@@ -48,7 +48,7 @@ async fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::Db(DbCommand::Migrate(args)) => Ok(client::database::migrate(args).await),
         Command::Schema(SchemaCommand::Print(args)) => schema::print(&args).map(|()| ExitCode::SUCCESS),
         Command::Completions { shell } => {
-            complete::print(shell);
+            complete::print(shell)?;
             Ok(ExitCode::SUCCESS)
         }
     }

@@ -64,7 +64,9 @@ fn the_demo_delivers_a_tree_and_its_change_to_three_sites_and_says_so() {
         assert_eq!(tree(&data.join("servers").join(site).join("files")), changed, "{site}");
     }
 
-    for expected in ["lyon", "paris", "tokyo", "region", "SELECT s.revision", "Verified:", "rm -rf", "tidegate query --data"] {
+    for expected in
+        ["lyon", "paris", "tokyo", "region", "SELECT s.revision", "Verified:", "rm -rf", "tidegate query --data"]
+    {
         assert!(stdout.contains(expected), "`{expected}` is not on stdout:\n{stdout}");
     }
     for expected in ["Building revision 1", "Sending", "received", "extracted"] {
@@ -94,9 +96,10 @@ fn every_site_behind_the_relay_fetches_from_it_and_the_change_costs_a_fraction()
     let wanted = BTreeMap::from([("region", "origin"), ("lyon", "region"), ("paris", "region"), ("tokyo", "region")]);
     assert_eq!(from("1"), wanted, "{stdout}");
     assert_eq!(from("2"), wanted, "{stdout}");
-    let percent = stdout.lines().find(|line| line.starts_with("Sent again")).and_then(|line| {
-        line.rsplit('(').next()?.split(' ').next()?.parse::<f64>().ok()
-    });
+    let percent = stdout
+        .lines()
+        .find(|line| line.starts_with("Sent again"))
+        .and_then(|line| line.rsplit('(').next()?.split(' ').next()?.parse::<f64>().ok());
     assert!(percent.is_some_and(|percent| percent > 0.0 && percent < 60.0), "{stdout}");
 }
 
@@ -149,6 +152,8 @@ fn ctrl_c_ends_the_demo_and_leaves_nothing_running() {
     let interrupted = Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap();
     assert!(interrupted.success());
     wait_for(|| child.try_wait().unwrap().is_some());
+    let code = child.wait().unwrap().code();
+    assert!([Some(0), Some(130)].contains(&code), "{code:?}");
     assert!(!data.join("api.json").exists(), "the address of a service that is gone was left");
 }
 

@@ -3,14 +3,18 @@
 use std::fs;
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, ChildStdout, Command, Stdio};
 use std::time::{Duration, Instant};
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_tidegate");
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Killed when dropped, so that a failed test leaves nothing running.
-struct Up(Child);
+struct Up {
+    child: Child,
+    /// Held open: what it prints has a reader.
+    stdout: BufReader<ChildStdout>,
+}
 
 impl Up {
     fn start(data: &Path, files: &[&Path]) -> Up {
@@ -19,20 +23,21 @@ impl Up {
         for file in files {
             command.arg("-f").arg(file);
         }
-        let mut up = Up(command.stderr(Stdio::null()).spawn().unwrap());
+        let mut child = command.stderr(Stdio::null()).spawn().unwrap();
+        let stdout = BufReader::new(child.stdout.take().unwrap());
+        let mut up = Up { child, stdout: stdout };
         // The greeting comes once everything works.
         let mut line = String::new();
-        let stdout = up.0.stdout.take().unwrap();
-        BufReader::new(stdout).read_line(&mut line).unwrap();
+        up.stdout.read_line(&mut line).unwrap();
         assert!(line.contains("All roles run"), "{line}");
         up
     }
 
     fn stop(mut self) -> Option<i32> {
-        assert!(Command::new("kill").args(["-TERM", &self.0.id().to_string()]).status().unwrap().success());
+        assert!(Command::new("kill").args(["-TERM", &self.child.id().to_string()]).status().unwrap().success());
         let deadline = Instant::now() + PATIENCE;
         loop {
-            if let Some(status) = self.0.try_wait().unwrap() {
+            if let Some(status) = self.child.try_wait().unwrap() {
                 return status.code();
             }
             assert!(Instant::now() < deadline, "it did not end");
@@ -43,8 +48,8 @@ impl Up {
 
 impl Drop for Up {
     fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
+        let _ = self.child.kill();
+        let _ = self.child.wait();
     }
 }
 
@@ -87,7 +92,10 @@ fn two_on_one_directory_refuse_each_other() {
     let second = Command::new(PROGRAM).arg("up").arg("--data").arg(&data).stdin(Stdio::null()).output().unwrap();
     let stderr = String::from_utf8_lossy(&second.stderr);
     assert_eq!(second.status.code(), Some(1), "{stderr}");
-    assert!(stderr.contains("in use by another tidegate") && stderr.contains(&first.0.id().to_string()), "{stderr}");
+    assert!(
+        stderr.contains("in use by another tidegate") && stderr.contains(&first.child.id().to_string()),
+        "{stderr}"
+    );
     assert_eq!(first.stop(), Some(0));
     assert_eq!(Up::start(&data, &[]).stop(), Some(0));
 }

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use package::Index;
 use package::tree::{self, FrameFault, Frames, Install, Installed, Policy, Progress, Step, TreeError};
+use schemas::definitions::Allowance;
 use schemas::{Digest, ExtractResult, ExtractTask, JobId, Mode, StoreId};
 use worker::{Context, ProgressHandle};
 
@@ -139,7 +140,7 @@ impl Extraction {
             state_dir: &self.state_dir,
             revision: self.task.revision,
             index: &self.index,
-            policy: &Policy::default(),
+            policy: &self.policy(),
             frames: &frames,
             adopt: self.task.adopt,
             pin: self.task.pin,
@@ -151,6 +152,17 @@ impl Extraction {
             Mode::Mirror => tree::mirror(&install),
             Mode::Merge => tree::merge(&install),
         }
+    }
+
+    fn policy(&self) -> Policy {
+        let mut policy = Policy::on(&self.target);
+        for allowance in &self.task.allow {
+            match allowance {
+                Allowance::LinkOut => policy.links_out = true,
+                Allowance::SetId => policy.set_id = true,
+            }
+        }
+        policy
     }
 }
 

@@ -63,6 +63,7 @@ mod tests {
             mode: Mode::Mirror,
             target: target.to_owned(),
             adopt: false,
+            allow: vec![],
             pin: false,
             other_targets: others.collect(),
         }

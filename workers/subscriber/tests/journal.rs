@@ -81,6 +81,7 @@ fn send_then_extract(name: &str, attempt: u32, n: u64) -> JobMessage {
         mode: Mode::Mirror,
         target: "/srv/antivirus".to_owned(),
         adopt: false,
+        allow: Vec::new(),
         pin: false,
         other_targets: BTreeMap::new(),
     };
@@ -149,7 +150,7 @@ async fn a_terminal_report_is_kept_until_the_broker_confirms_it() {
     f.taken(&send("a", 1, 1)).await;
     let ending = f.journal.end(job("a"), &succeeded()).await.unwrap();
     let f = f.reopened().await;
-    assert_eq!(f.journal.unconfirmed().await.unwrap(), [ending.clone()]);
+    assert_eq!(f.journal.unconfirmed().await.unwrap(), std::slice::from_ref(&ending));
     assert_eq!(f.journal.in_hand().await.unwrap().len(), 1, "presence lists it, so that nobody publishes it again");
     f.journal.confirm(&ending).await.unwrap();
     assert!(f.journal.unconfirmed().await.unwrap().is_empty());

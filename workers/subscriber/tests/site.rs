@@ -201,9 +201,8 @@ async fn a_cancel_stops_a_running_job_at_its_next_safe_point() {
     world.publish(&send_then_extract("a", 1, v1.store, v1.revision)).await;
     hold.reached("download").await;
     world.control(&Control::Cancel { job: job("a") }).await;
-    world.control_is_done().await;
-    hold.open();
     assert_eq!(world.end_of(job("a")).await.event, Event::Cancelled {});
+    hold.open();
     site.stop().await;
     assert!(world.rest().await.is_empty(), "its extract was never begun");
 }
@@ -280,14 +279,13 @@ async fn past_the_drain_time_a_job_is_given_back_and_taken_again_later() {
     world.subscribe().await;
     world.publish(&send("a", 1, v1.store, v1.revision)).await;
     hold.reached("download").await;
-    site.ask_to_stop();
-    // Nothing signals the end of the drain time; the gate holds the work far beyond it.
-    tokio::time::sleep(Duration::from_millis(300)).await;
-    hold.open();
     site.stop().await;
+    hold.open();
     assert_eq!(world.rest().await.pop().unwrap().event, Event::Yielded {});
+    let journal = subscriber::journal::Journal::open(&world.path("site/journal.sqlite")).await.unwrap();
+    assert!(journal.in_hand().await.unwrap().is_empty(), "it is forgotten here");
+    journal.close().await;
     let site = world.start();
-    assert!(world.presence().await.open_jobs.is_empty(), "it is forgotten here");
     world.publish(&send("a", 2, v1.store, v1.revision)).await;
     sent(&world.end_of(job("a")).await);
     site.stop().await;
@@ -342,6 +340,25 @@ async fn a_target_with_an_unknown_variable_or_in_anothers_fails_for_good() {
     world.publish(&nested).await;
     assert_eq!(failed(&world.end_of(job("b-extract")).await).code, "targets-overlap");
     assert!(!world.target().exists(), "nothing is written");
+    site.stop().await;
+}
+
+#[tokio::test]
+async fn a_link_out_of_the_target_is_refused_unless_the_distribution_allows_it() {
+    let mut world = World::new().await;
+    let folder = tree(&world.path("v1"), 3, 100, 1);
+    std::os::unix::fs::symlink("/etc/hostname", folder.join("out")).unwrap();
+    let v1 = world.origin().publish(1, &folder, None).await;
+    let site = world.start();
+    world.subscribe().await;
+    world.publish(&send_then_extract("a", 1, v1.store, v1.revision)).await;
+    let report = world.end_of(job("a-extract")).await;
+    assert!(failed(&report).permanent && failed(&report).message.contains("out"), "{report:?}");
+    assert!(!world.target().exists(), "nothing is written");
+    let mut allowed = send_then_extract("b", 2, v1.store, v1.revision);
+    allowed.then.as_mut().unwrap().task.allow = vec![schemas::definitions::Allowance::LinkOut];
+    world.publish(&allowed).await;
+    assert_eq!(extracted(&world.end_of(job("b-extract")).await).outcome, ExtractOutcome::Installed);
     site.stop().await;
 }
 

@@ -7,9 +7,12 @@ use serde_json::{Value, json};
 
 use super::{Client, ClientError, Outcome, exit, with};
 use crate::args::verbs::{Form, MigrateArgs, Nothing, Verb};
-use crate::output::table::{Table, width_here};
+use crate::output::table::width_here;
 use crate::output::{self, clean};
 use crate::roles;
+
+/// Where there is no terminal to fit.
+const COLUMNS_IN_A_PIPE: usize = 120;
 
 pub async fn run_url(verb: Verb<Nothing>) -> ExitCode {
     with(&verb.client, async |client| url(client, verb.client.output).await).await
@@ -35,16 +38,29 @@ async fn url(client: Client, form: Form) -> Result<Outcome, ClientError> {
 
 async fn views(client: Client, form: Form) -> Result<Outcome, ClientError> {
     let answer: Value = client.get("/v1/database/views").await?;
-    output::print(form, &answer["views"], || listed(&answer["views"]))?;
+    output::print(form, &answer["views"], || listed(&answer["views"], width_here().unwrap_or(COLUMNS_IN_A_PIPE)))?;
     Ok(Outcome::Succeeded)
 }
 
-fn listed(views: &Value) -> String {
-    let mut table = Table::new(&["view", "columns"]);
-    for view in views.as_array().into_iter().flatten() {
-        table.push(["view", "columns"].map(|field| clean::line(view[field].as_str().unwrap_or_default())).to_vec());
+/// Each view with its columns beside it, over several lines where they need them.
+fn listed(views: &Value, width: usize) -> String {
+    let text = |view: &Value, field: &str| clean::line(view[field].as_str().unwrap_or_default());
+    let views: Vec<(String, String)> =
+        views.as_array().into_iter().flatten().map(|view| (text(view, "view"), text(view, "columns"))).collect();
+    let indent = 2 + views.iter().map(|(name, _)| name.len()).max().unwrap_or(0);
+    let mut out = String::new();
+    for (name, columns) in views {
+        let mut line = format!("{name:<indent$}");
+        for column in columns.split_inclusive(", ") {
+            if line.len() + column.trim_end().len() > width && line.len() > indent {
+                out.push_str(&format!("{}\n", line.trim_end()));
+                line = " ".repeat(indent);
+            }
+            line.push_str(column);
+        }
+        out.push_str(&format!("{}\n", line.trim_end()));
     }
-    table.render(width_here())
+    out
 }
 
 async fn migrate_at(url: &str, form: Form) -> Result<Outcome, ClientError> {
@@ -69,4 +85,16 @@ async fn migrate_at(url: &str, form: Form) -> Result<Outcome, ClientError> {
         format!("migrated   the {kind} database has this version's shape\n")
     })?;
     Ok(Outcome::Succeeded)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_columns_of_a_view_stand_beside_it() {
+        let views =
+            json!([{ "view": "waits", "columns": "job_id, kind, subscriber" }, { "view": "jobs", "columns": "id" }]);
+        assert_eq!(listed(&views, 22), "waits  job_id, kind,\n       subscriber\njobs   id\n");
+    }
 }

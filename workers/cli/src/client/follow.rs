@@ -81,16 +81,6 @@ struct AnswerRequest {
     note: Option<String>,
 }
 
-/// For whoever has no flags: with bars or in silence.
-pub async fn follow(
-    client: &Client,
-    id: RequestId,
-    timeout: Option<Duration>,
-    bars: bool,
-) -> Result<RequestEnd, ClientError> {
-    until_end(client, id, Follow { timeout, progress: bars, is_known: false }).await
-}
-
 pub async fn until_end(client: &Client, id: RequestId, how: Follow) -> Result<RequestEnd, ClientError> {
     let begun = Instant::now();
     let mut bars = Bars::new(how.progress);

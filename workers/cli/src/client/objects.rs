@@ -6,13 +6,14 @@ use serde_json::{Value, json};
 use super::http::segment;
 use super::{Client, ClientError, Outcome};
 use crate::args::verbs::{Form, GetArgs, ObjectArgs};
+use crate::output;
+use crate::output::people::flow as cell;
 use crate::output::table::{Table, width_here};
-use crate::output::{self, clean};
 
 pub async fn get(client: Client, args: &GetArgs, form: Form) -> Result<Outcome, ClientError> {
     let Some(name) = &args.name else {
         let listed: Value = client.get(&format!("/v1/objects/{}", args.kind)).await?;
-        output::print(form, &listed, || list(args.kind, &listed).render(width_here()))?;
+        output::print(form, &listed, || list(args.kind, &listed))?;
         return Ok(Outcome::Succeeded);
     };
     let object: Value = client.get(&path(args.kind, name)).await?;
@@ -52,7 +53,10 @@ fn fields(kind: Kind) -> &'static [&'static str] {
     }
 }
 
-fn list(kind: Kind, listed: &Value) -> Table {
+fn list(kind: Kind, listed: &Value) -> String {
+    if listed["objects"].as_array().is_none_or(Vec::is_empty) {
+        return format!("no {} are defined\n", kind.plural());
+    }
     let mut titles = vec!["name", "title"];
     titles.extend(fields(kind));
     let mut table = Table::new(&titles);
@@ -66,22 +70,7 @@ fn list(kind: Kind, listed: &Value) -> Table {
         }));
         table.push(row);
     }
-    table.without_empty(&["title"]).extra(&["title", "time_zone"])
-}
-
-/// Values as they are written in a file, on one line.
-fn cell(value: &Value) -> String {
-    match value {
-        Value::Null => "-".to_owned(),
-        Value::String(text) => clean::line(text),
-        Value::Array(items) => items.iter().map(cell).collect::<Vec<_>>().join(", "),
-        Value::Object(map) => {
-            let inner: Vec<String> =
-                map.iter().map(|(key, value)| format!("{}: {}", clean::line(key), cell(value))).collect();
-            format!("{{ {} }}", inner.join(", "))
-        }
-        other => other.to_string(),
-    }
+    table.without_empty(&["title"]).extra(&["title", "time_zone"]).render(width_here())
 }
 
 fn described(description: &Value) -> String {
@@ -91,18 +80,14 @@ fn described(description: &Value) -> String {
     }
     let mut out = format!("{} {}\n\n", cell(&description["kind"]), cell(&description["name"]));
     out.push_str(&table.render(width_here()));
-    let references: Vec<String> = description["referred_by"].as_array().into_iter().flatten().map(reference).collect();
+    let references: Vec<String> =
+        description["referred_by"].as_array().into_iter().flatten().map(|r| cell(&r["field"])).collect();
     if references.is_empty() {
         out.push_str("\nNothing names it.\n");
     } else {
         out.push_str(&format!("\nNamed by:\n  {}\n", references.join("\n  ")));
     }
     out
-}
-
-fn reference(value: &Value) -> String {
-    let kind = value["kind"].as_str().and_then(Kind::parse).map_or("?", Kind::plural);
-    format!("{kind}.{}.{}", cell(&value["name"]), cell(&value["field"]))
 }
 
 #[cfg(test)]
@@ -115,11 +100,11 @@ mod tests {
             { "name": "asia", "title": null, "spec": ["tokyo", "osaka"] },
             { "name": "eu", "title": null, "spec": { "members": ["paris"] } },
         ] });
-        assert_eq!(list(Kind::Group, &listed).render(None), "NAME  MEMBERS\nasia  tokyo, osaka\neu    paris\n");
+        assert_eq!(list(Kind::Group, &listed), "NAME  MEMBERS\nasia  tokyo, osaka\neu    paris\n");
         let listed =
             json!({ "objects": [{ "name": "paris", "title": "Paris", "spec": { "extract": { "every": "1h" } } }] });
         assert_eq!(
-            list(Kind::Subscriber, &listed).render(None),
+            list(Kind::Subscriber, &listed),
             "NAME   TITLE  PARENT  EXTRACT        TIME_ZONE\nparis  Paris  -       { every: 1h }  -\n"
         );
     }
@@ -129,7 +114,7 @@ mod tests {
         let text = described(&json!({
             "kind": "group", "name": "asia",
             "fields": [{ "path": "members", "value": "tokyo", "origin": "declared" }],
-            "referred_by": [{ "kind": "channel", "name": "protect", "field": "subscriptions[2]" }],
+            "referred_by": [{ "kind": "channel", "name": "protect", "field": "channels.protect.subscriptions[2]" }],
         }));
         assert!(text.ends_with("\nNamed by:\n  channels.protect.subscriptions[2]\n"), "{text}");
     }

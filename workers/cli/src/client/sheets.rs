@@ -42,16 +42,30 @@ pub async fn deliveries(client: Client, args: &DeliveriesArgs, form: Form) -> Re
 pub async fn lanes(client: Client, args: &LanesArgs, form: Form) -> Result<Outcome, ClientError> {
     let narrow = narrowed(&[("lane", args.lane.as_ref().map(ToString::to_string))]);
     let rows: Rows = client.get_with("/v1/sheets/lanes", &narrow).await?;
-    print(&rows, form, |table| table.extra(&["priority", "revision", "distribution", "state"]))
+    print(&rows, form, |table| {
+        let table =
+            table.rename("job_id", "job").rename("behind_job_id", "behind").rename("expected_start", "expected");
+        table.whole(&["lane"]).extra(&["state", "distribution", "revision", "priority"])
+    })
 }
 
 pub async fn schedules(client: Client, form: Form) -> Result<Outcome, ClientError> {
-    let rows: Rows = client.get("/v1/sheets/schedules").await?;
-    print(&rows, form, |table| table)
+    let mut rows: Rows = client.get("/v1/sheets/schedules").await?;
+    unfold(&mut rows, "spec");
+    print(&rows, form, |table| table.whole(&["schedule"]))
 }
 
 fn narrowed<'a>(filters: &[(&'a str, Option<String>)]) -> Vec<(&'a str, String)> {
     filters.iter().filter_map(|(name, value)| Some((*name, value.clone()?))).collect()
+}
+
+/// A column that holds JSON as text becomes what it holds.
+fn unfold(rows: &mut Rows, column: &str) {
+    let Some(at) = rows.columns.iter().position(|name| name == column) else { return };
+    for value in rows.rows.iter_mut().filter_map(|row| row.get_mut(at)) {
+        let held = value.as_str().and_then(|text| serde_json::from_str(text).ok());
+        *value = held.unwrap_or_else(|| value.take());
+    }
 }
 
 /// Rows as a table, or as a list of objects with exact figures.
@@ -76,11 +90,33 @@ async fn one_job(client: &Client, id: &str, form: Form) -> Result<Outcome, Clien
     Ok(Outcome::Succeeded)
 }
 
+/// What is read first of a job; the rest follows.
+const FIRST: [&str; 14] = [
+    "id",
+    "kind",
+    "state",
+    "error_code",
+    "error",
+    "note",
+    "distribution",
+    "revision",
+    "subscriber",
+    "channel",
+    "lane",
+    "attempt",
+    "attempts_max",
+    "worker",
+];
+
 /// Field by field, without those that say nothing; then its history, then what it waits for.
 fn in_full(job: &Value, reader: &Reader) -> String {
     let mut fields = Table::new(&["field", "value"]);
-    for (name, value) in job["job"].as_object().into_iter().flatten().filter(|(_, value)| !value.is_null()) {
-        fields.push(vec![name.clone(), reader.cell(name, value)]);
+    let row = job["job"].as_object();
+    let rest = row.into_iter().flatten().map(|(name, _)| name.as_str()).filter(|name| !FIRST.contains(name));
+    for name in FIRST.into_iter().chain(rest) {
+        if let Some(value) = row.and_then(|row| row.get(name)).filter(|value| !value.is_null()) {
+            fields.push(vec![name.to_owned(), reader.cell(name, value)]);
+        }
     }
     let mut out = fields.render(width_here());
     for (title, part) in [("history", "history"), ("waits for", "waits")] {

@@ -40,11 +40,14 @@ pub fn compare(source: &Path, target: &Path) -> Result<Verified, DemoError> {
     let extra = found.keys().filter(|path| !wanted.contains_key(*path));
     let names: Vec<String> = lacking.chain(extra).map(|path| path.display().to_string()).collect();
     if !names.is_empty() {
-        let more = if names.len() > NAMED_MAX { format!(" and {} more", names.len() - NAMED_MAX) } else { String::new() };
+        let more =
+            if names.len() > NAMED_MAX { format!(" and {} more", names.len() - NAMED_MAX) } else { String::new() };
         let differences = format!("{}{more}", names[..names.len().min(NAMED_MAX)].join(", "));
         return Err(DemoError::Differs { target: target.to_owned(), differences });
     }
-    let sizes = wanted.values().filter_map(|entry| if let Content::File(_, bytes) = entry.content { Some(bytes) } else { None });
+    let sizes = wanted
+        .values()
+        .filter_map(|entry| if let Content::File(_, bytes) = entry.content { Some(bytes) } else { None });
     Ok(sizes.fold(Verified::default(), |sum, bytes| Verified { files: sum.files + 1, bytes: sum.bytes + bytes }))
 }
 

@@ -74,11 +74,8 @@ mod tests {
             let declared = domain::definitions::parse(&[("definitions.yaml".into(), text)]).unwrap();
             let accepted = domain::definitions::validate(&declared, &schemas::Definitions::default()).unwrap();
             assert_eq!(accepted.definitions.subscribers.len(), 4);
-            let route = domain::routing::route(
-                &accepted.definitions,
-                &"hq".try_into().unwrap(),
-                &"tokyo".try_into().unwrap(),
-            );
+            let route =
+                domain::routing::route(&accepted.definitions, &"hq".try_into().unwrap(), &"tokyo".try_into().unwrap());
             assert_eq!(route.unwrap().iter().map(|hop| hop.as_str()).collect::<Vec<_>>(), [RELAY, "tokyo"]);
         }
     }

@@ -64,7 +64,7 @@ async fn perform(args: DemoArgs, shutdown: tokio_util::sync::CancellationToken) 
         shown = show(&stage) => shown,
     };
     if shown.is_ok() && args.stay {
-        println!("\nThe service stays at {url} until Ctrl-C.");
+        text::say(&format!("\nThe service stays at {url} until Ctrl-C."));
         tokio::select! {
             () = shutdown.cancelled() => {}
             error = fleet.ended() => eprintln!("tidegate demo: {error}"),

@@ -32,14 +32,16 @@ impl Results<'_> {
         let rows = self.stage.records.query(SQL).await?;
         eprintln!();
         table::print_rows(&rows);
-        println!("\nThe rows above come from this query:\n\n{SQL};\n");
-        println!("{}", self.delta(&rows));
-        println!("{}", self.proof());
+        text::say(&format!("\nThe rows above come from this query:\n\n{SQL};\n"));
+        text::say(&self.delta(&rows));
+        text::say(&self.proof());
         if self.copied.left_out > 0 {
-            let left_out = text::counted(self.copied.left_out, "entry").replace("entrys", "entries");
-            println!("Left out of the copy: {left_out} (links that lead out of the tree, sockets, devices).");
+            text::say(&format!(
+                "Not copied: {} (links that lead out of the tree, sockets, devices).",
+                self.copied.left_out
+            ));
         }
-        println!("\n{}", self.whereabouts());
+        text::say(&format!("\n{}", self.whereabouts()));
         Ok(())
     }
 

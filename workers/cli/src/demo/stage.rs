@@ -53,9 +53,14 @@ impl Stage {
     pub async fn until_all_are_present(&self) -> Result<(), DemoError> {
         let sql = "SELECT COUNT(*) FROM subscribers WHERE state = 'present'";
         let deadline = Instant::now() + PRESENCE_TIME;
-        while self.records.query(sql).await?.rows.first().and_then(|row| row[0].as_u64()) != Some(SITES.len() as u64 + 1) {
+        while self.records.query(sql).await?.rows.first().and_then(|row| row[0].as_u64())
+            != Some(SITES.len() as u64 + 1)
+        {
             if Instant::now() > deadline {
-                return Err(DemoError::TooSlow { what: "the start of the sites".into(), seconds: PRESENCE_TIME.as_secs() });
+                return Err(DemoError::TooSlow {
+                    what: "the start of the sites".into(),
+                    seconds: PRESENCE_TIME.as_secs(),
+                });
             }
             tokio::time::sleep(LOOK_EVERY).await;
         }

@@ -1,8 +1,14 @@
 //! Sizes and paths as people read them.
 
+use std::io::Write;
 use std::path::Path;
 
 const UNITS: [&str; 5] = ["B", "KiB", "MiB", "GiB", "TiB"];
+
+/// A line on stdout. Who closed it wants no more; that is no failure of the demo.
+pub fn say(line: &str) {
+    let _ = writeln!(std::io::stdout(), "{line}");
+}
 
 pub fn bytes(count: u64) -> String {
     let mut value = count as f64;
@@ -41,7 +47,10 @@ mod tests {
 
     #[test]
     fn sizes_and_paths_read_well() {
-        assert_eq!((bytes(0), bytes(1023), bytes(1536), bytes(5 << 30)), ("0 B".into(), "1023 B".into(), "1.5 KiB".into(), "5.0 GiB".into()));
+        assert_eq!(
+            (bytes(0), bytes(1023), bytes(1536), bytes(5 << 30)),
+            ("0 B".into(), "1023 B".into(), "1.5 KiB".into(), "5.0 GiB".into())
+        );
         assert_eq!((percent(1, 8), percent(0, 0)), ("12.5 %".into(), "0 %".into()));
         assert_eq!(shell_word(Path::new("/tmp/tidegate-demo")), "/tmp/tidegate-demo");
         assert_eq!(shell_word(Path::new("/tmp/it's; rm")), r"'/tmp/it'\''s; rm'");

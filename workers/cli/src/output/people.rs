@@ -47,7 +47,7 @@ impl Reader {
             }
             Value::Number(number) => number.to_string(),
             Value::String(text) => self.text(text),
-            Value::Array(_) | Value::Object(_) => clean::line(&value.to_string()),
+            Value::Array(_) | Value::Object(_) => flow(value),
         }
     }
 
@@ -72,6 +72,21 @@ impl Reader {
             "%Y-%m-%d"
         };
         then.strftime(form).to_string()
+    }
+}
+
+/// A value as a file of definitions has it, on one line.
+pub fn flow(value: &Value) -> String {
+    match value {
+        Value::Null => "-".to_owned(),
+        Value::String(text) => clean::line(text),
+        Value::Array(items) => items.iter().map(flow).collect::<Vec<_>>().join(", "),
+        Value::Object(map) => {
+            let inner: Vec<String> =
+                map.iter().map(|(key, value)| format!("{}: {}", clean::line(key), flow(value))).collect();
+            format!("{{ {} }}", inner.join(", "))
+        }
+        other => other.to_string(),
     }
 }
 
@@ -116,7 +131,6 @@ fn time(text: &str) -> Option<Timestamp> {
 fn is_id(text: &str) -> bool {
     text.len() == 36 && uuid::Uuid::try_parse(text).is_ok()
 }
-
 
 #[cfg(test)]
 pub fn utc(now: &str) -> Reader {

@@ -25,14 +25,18 @@ pub struct Table {
 struct Column {
     title: String,
     right: bool,
+    /// People type it again, so it is never cut.
+    is_whole: bool,
     /// Given up when there is no room, the last one first.
     is_extra: bool,
 }
 
 impl Table {
     pub fn new(titles: &[&str]) -> Table {
-        let columns =
-            titles.iter().map(|title| Column { title: title.to_uppercase(), right: false, is_extra: false }).collect();
+        let columns = titles
+            .iter()
+            .map(|title| Column { title: title.to_uppercase(), right: false, is_whole: false, is_extra: false })
+            .collect();
         Table { columns, rows: Vec::new() }
     }
 
@@ -58,6 +62,21 @@ impl Table {
         self
     }
 
+    /// Columns that are never cut.
+    pub fn whole(mut self, titles: &[&str]) -> Table {
+        for column in &mut self.columns {
+            column.is_whole |= titles.iter().any(|title| title.eq_ignore_ascii_case(&column.title));
+        }
+        self
+    }
+
+    pub fn rename(mut self, from: &str, to: &str) -> Table {
+        for column in self.columns.iter_mut().filter(|column| column.title.eq_ignore_ascii_case(from)) {
+            column.title = to.to_uppercase();
+        }
+        self
+    }
+
     /// Without columns that say nothing in any row.
     pub fn without_empty(mut self, titles: &[&str]) -> Table {
         for i in (0..self.columns.len()).rev() {
@@ -79,10 +98,14 @@ impl Table {
         let mut widths = self.widths();
         if let Some(width) = width {
             while self.too_wide(&widths, width) {
-                if cut(&mut widths, width) {
+                let least = self.least(&widths);
+                if cut(&mut widths, &least, width) {
                     break;
                 }
-                let Some(extra) = self.columns.iter().rposition(|column| column.is_extra) else { break };
+                let Some(extra) = self.columns.iter().rposition(|column| column.is_extra) else {
+                    cut(&mut widths, &least, total(&least));
+                    break;
+                };
                 self.remove(extra);
                 widths = self.widths();
             }
@@ -97,6 +120,14 @@ impl Table {
     fn widths(&self) -> Vec<usize> {
         let cell = |i: usize| self.rows.iter().map(move |row| row[i].width()).max().unwrap_or(0);
         self.columns.iter().enumerate().map(|(i, column)| column.title.width().max(cell(i))).collect()
+    }
+
+    /// How far each may be cut: its title stays readable.
+    fn least(&self, widths: &[usize]) -> Vec<usize> {
+        let least = |(&width, column): (&usize, &Column)| {
+            if column.is_whole { width } else { width.min(CUT_MIN.max(column.title.width())) }
+        };
+        widths.iter().zip(&self.columns).map(least).collect()
     }
 
     fn too_wide(&self, widths: &[usize], width: usize) -> bool {
@@ -129,14 +160,14 @@ fn total(widths: &[usize]) -> usize {
 }
 
 /// Takes from the widest columns until the line fits; false if that cannot be.
-fn cut(widths: &mut [usize], width: usize) -> bool {
-    let least: Vec<usize> = widths.iter().map(|&w| w.min(CUT_MIN)).collect();
-    if total(&least) > width {
+fn cut(widths: &mut [usize], least: &[usize], width: usize) -> bool {
+    if total(least) > width {
         return false;
     }
     while total(widths) > width {
-        let Some(widest) = widths.iter_mut().max() else { return false };
-        *widest -= 1;
+        let room = |i: &usize| widths[*i] > least[*i];
+        let Some(widest) = (0..widths.len()).filter(room).max_by_key(|&i| widths[i]) else { return false };
+        widths[widest] -= 1;
     }
     true
 }

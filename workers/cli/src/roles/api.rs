@@ -6,7 +6,7 @@ use dispatch::Dispatcher;
 
 use super::config::{self, Config, Section};
 use super::error::RoleError;
-use super::process::Process;
+use super::process::{Process, shown};
 use super::services::{self, Patience};
 use crate::args::roles::ApiArgs;
 use crate::client::address::{self, ApiFile};
@@ -29,7 +29,8 @@ pub async fn run(args: ApiArgs) -> Result<(), RoleError> {
     if let Some(data) = &config.api.data {
         publish(data, &url, token)?;
     }
-    tracing::info!(url, "ready");
+    let (database, broker) = (shown(&config.database), shown(&config.broker));
+    tracing::info!(url, database, broker, "ready");
     let served = serving.await;
     if let Some(data) = &config.api.data {
         ApiFile::remove(data);

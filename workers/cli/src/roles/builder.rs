@@ -6,7 +6,7 @@ use tokio::sync::watch;
 
 use super::config::{ConfigError, Section};
 use super::error::RoleError;
-use super::process::Process;
+use super::process::{Process, shown};
 use super::services::{self, Access, Patience};
 use crate::args::roles::BuilderArgs;
 
@@ -31,7 +31,8 @@ pub async fn run(args: BuilderArgs) -> Result<(), RoleError> {
         worker_id: worker_id.clone(),
         drain_time: config.drain_time(),
     };
-    tracing::info!(worker = worker_id, slots = settings.slots, "ready");
+    let (broker, storage) = (shown(&config.broker), config.storage.as_deref());
+    tracing::info!(worker = worker_id, slots = settings.slots, broker, storage, "ready");
     let ended = builder::run(settings, queue.clone(), blobs, shutdown).await;
     queue.close().await;
     ended.map_err(|error| RoleError::ended("builder", error))

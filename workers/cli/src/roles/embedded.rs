@@ -23,6 +23,8 @@ use super::sites::Sites;
 use super::{api, fleet};
 use crate::client::address::ApiFile;
 
+/// In the data directory.
+pub const DATABASE_FILE: &str = "tidegate.sqlite";
 /// How long the last reports may take to become rows.
 const RECORD_TIME: Duration = Duration::from_secs(5);
 const LOOK_EVERY: Duration = Duration::from_millis(10);
@@ -46,7 +48,7 @@ pub struct Ground {
 impl Ground {
     pub async fn database(data: &Path) -> Result<Records, RoleError> {
         let failed = |error: records::RecordsError| RoleError::ended("database", error);
-        let records = Records::open(&sqlite_url(&data.join("tidegate.sqlite"))).await.map_err(failed)?;
+        let records = Records::open(&sqlite_url(&data.join(DATABASE_FILE))).await.map_err(failed)?;
         records.migrate().await.map_err(failed)?;
         Ok(records)
     }

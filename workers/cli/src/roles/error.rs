@@ -9,8 +9,11 @@ use super::log::LogError;
 
 #[derive(Debug, thiserror::Error)]
 pub enum RoleError {
-    #[error("{0} [{}]", .0.code())]
-    Config(#[from] ConfigError),
+    #[error("{source} [{code}]", code = source.code())]
+    Config {
+        #[from]
+        source: ConfigError,
+    },
     #[error(transparent)]
     Log(#[from] LogError),
     #[error("{setting} `{value}` cannot be used: {reason}")]
@@ -31,7 +34,7 @@ impl RoleError {
     /// As every verb of the command line: 2 for wrong usage, 3 for a service that cannot be reached, else 1.
     pub fn exit_code(&self) -> u8 {
         match self {
-            RoleError::Config(_) | RoleError::Log(_) | RoleError::Setting { .. } | RoleError::Definitions(_) => 2,
+            RoleError::Config { .. } | RoleError::Log(_) | RoleError::Setting { .. } | RoleError::Definitions(_) => 2,
             RoleError::Unreachable { .. } => 3,
             RoleError::Lock(_) | RoleError::Folder { .. } | RoleError::Ended { .. } => 1,
         }

@@ -30,7 +30,9 @@ impl DataLock {
             OpenOptions::new().read(true).write(true).create(true).truncate(false).open(&path).map_err(failed)?;
         match file.try_lock() {
             Ok(()) => {}
-            Err(TryLockError::WouldBlock) => return Err(LockError::Held { data: data.to_owned(), holder: holder(file) }),
+            Err(TryLockError::WouldBlock) => {
+                return Err(LockError::Held { data: data.to_owned(), holder: holder(file) });
+            }
             Err(TryLockError::Error(source)) => return Err(failed(source)),
         }
         file.set_len(0).map_err(failed)?;

@@ -9,7 +9,9 @@ use super::config::LogFormat;
 
 #[derive(Debug, thiserror::Error)]
 pub enum LogError {
-    #[error("log `{filter}`: {source}; a level (error, warn, info, debug, trace), or directives such as `info,queue=debug`")]
+    #[error(
+        "log `{filter}`: {source}; a level (error, warn, info, debug, trace), or directives such as `info,queue=debug`"
+    )]
     Filter { filter: String, source: ParseError },
 }
 

@@ -1,8 +1,8 @@
 //! The roles as processes: each opens its services, runs until a signal, drains, and ends. It knows no client verb.
 
-pub mod config;
 mod api;
 mod builder;
+pub mod config;
 pub mod embedded;
 mod error;
 mod fleet;

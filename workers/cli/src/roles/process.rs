@@ -4,17 +4,23 @@ use clap::CommandFactory;
 use serde::Serialize;
 use tokio_util::sync::CancellationToken;
 
-use super::config::{Config, Section, unknown_variables};
+use super::config::{Config, Secret, Section, unknown_variables};
 use super::error::RoleError;
 use crate::args::Cli;
 use crate::args::roles::ProcessArgs;
 
-const LOG_DEFAULT: &str = "info";
+/// Migrations tell of themselves at every start, whether there is one to run or not.
+const LOG_DEFAULT: &str = "info,sea_orm_migration=warn";
 
 pub struct Process {
     pub config: Config,
     /// Cancelled by SIGTERM or SIGINT.
     pub shutdown: CancellationToken,
+}
+
+/// An address without its password, for the log.
+pub fn shown(url: &Option<Secret>) -> String {
+    url.as_ref().map(Secret::address).unwrap_or_default()
 }
 
 impl Process {

@@ -4,7 +4,7 @@ use dispatch::Dispatcher;
 
 use super::config::Section;
 use super::error::RoleError;
-use super::process::Process;
+use super::process::{Process, shown};
 use super::services::{self, Patience};
 use crate::args::roles::RecorderArgs;
 
@@ -15,7 +15,8 @@ pub async fn run(args: RecorderArgs) -> Result<(), RoleError> {
     let worker = worker::worker_id("recorder");
     let queue = services::broker(&config, &worker, &patience).await?;
     let dispatcher = Dispatcher::new(records.clone(), queue.clone());
-    tracing::info!(worker, "ready");
+    let (database, broker) = (shown(&config.database), shown(&config.broker));
+    tracing::info!(worker, database, broker, "ready");
     let ended = recorder::run(recorder::Config::default(), records.clone(), dispatcher, queue.clone(), shutdown).await;
     queue.close().await;
     records.close().await;

@@ -4,7 +4,7 @@ use dispatch::Dispatcher;
 
 use super::config::Section;
 use super::error::RoleError;
-use super::process::Process;
+use super::process::{Process, shown};
 use super::services::{self, Patience};
 use crate::args::roles::SchedulerArgs;
 
@@ -15,7 +15,8 @@ pub async fn run(args: SchedulerArgs) -> Result<(), RoleError> {
     let settings = scheduler::Config::default();
     let queue = services::broker(&config, &settings.holder, &patience).await?;
     let dispatcher = Dispatcher::new(records.clone(), queue.clone());
-    tracing::info!(holder = settings.holder, "ready");
+    let (database, broker) = (shown(&config.database), shown(&config.broker));
+    tracing::info!(holder = settings.holder, database, broker, "ready");
     let ended = scheduler::run(settings, records.clone(), dispatcher, queue.clone(), shutdown).await;
     queue.close().await;
     records.close().await;

@@ -1,8 +1,8 @@
 //! Database, broker and storage as the configuration names them: opened with patience while a role starts, because all of
 //! them may be starting too. It knows nothing of what a role does with them.
 
-mod database;
 mod broker;
+mod database;
 mod patience;
 mod storage;
 

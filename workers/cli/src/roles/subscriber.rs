@@ -7,7 +7,7 @@ use blobs::ReadBlobs;
 
 use super::config::{ConfigError, Section};
 use super::error::RoleError;
-use super::process::Process;
+use super::process::{Process, shown};
 use super::services::{self, Access, Patience};
 use crate::args::roles::SubscriberArgs;
 
@@ -28,7 +28,9 @@ pub async fn run(args: SubscriberArgs) -> Result<(), RoleError> {
     settings.slots = own.slots();
     settings.env_allow = own.env_allow.clone();
     settings.drain_time = config.drain_time();
-    tracing::info!(subscriber = %name, work_dir = %settings.work_dir.display(), listen = ?settings.listen, "ready");
+    let (broker, storage) = (shown(&config.broker), config.storage.as_deref());
+    let listen = settings.listen.map(|addr| addr.to_string());
+    tracing::info!(subscriber = %name, work_dir = %settings.work_dir.display(), listen, broker, storage, "ready");
     let ended = subscriber::run(settings, queue.clone(), origin, shutdown).await;
     queue.close().await;
     ended.map_err(|error| RoleError::ended(format!("subscriber {name}"), error))

@@ -1,6 +1,7 @@
 //! `tidegate up`: all roles in one process. It needs nothing else; where `tidegate.toml` names a database, a broker or a
 //! storage, it stands on those.
 
+use std::io::Write;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 
@@ -35,14 +36,21 @@ pub async fn run(args: UpArgs) -> Result<(), RoleError> {
         fleet.stop().await?;
         return Err(error);
     }
-    println!("{}", greeting(&config, &data, &fleet.api.url));
+    greet(&greeting(&config, &data, &fleet.api.url));
     tracing::info!(url = fleet.api.url, data = %data.display(), "ready");
     let ended = tokio::select! {
         () = shutdown.cancelled() => Ok(()),
         error = fleet.ended() => Err(error),
     };
-    tracing::info!("stopping; work in hand has {} s to end", config.drain_time().as_secs());
-    let stopped = fleet.stop().await;
+    tracing::info!(
+        "stopping; work in hand has {} s to end; a second signal stops at once",
+        config.drain_time().as_secs()
+    );
+    let again = worker::shutdown_on_signals();
+    let stopped = tokio::select! {
+        stopped = fleet.stop() => stopped,
+        () = again.cancelled() => Err(RoleError::ended("process", "a second signal came; what was left begins again at the next start")),
+    };
     ended.and(stopped)
 }
 
@@ -76,6 +84,13 @@ async fn apply(fleet: &Embedded, definitions: &[(String, String)]) -> Result<(),
     let refused = |error: ::api::ApplyError| RoleError::Definitions(error.to_string());
     ::api::apply(&fleet.records, definitions, false).await.map_err(refused)?;
     Ok(())
+}
+
+/// A reader that went away after the first line is no reason to stop.
+fn greet(text: &str) {
+    if let Err(error) = writeln!(std::io::stdout(), "{text}") {
+        tracing::debug!(%error, "nobody reads the greeting");
+    }
 }
 
 fn greeting(config: &Config, data: &Path, url: &str) -> String {

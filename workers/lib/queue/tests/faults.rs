@@ -8,11 +8,9 @@ use std::time::{Duration, Instant};
 
 use acts::{message, post, scratch, take, text, within};
 use queue::amqp::{AmqpConfig, AmqpQueue};
-use queue::{Consumer, Queue};
+use queue::{Consumer, Queue, QueueError};
 use schemas::QueueName;
-use testkit::{Private, Service, Vhost};
-use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::Notify;
+use testkit::{Private, Proxy, Service, Vhost};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
@@ -133,44 +131,18 @@ async fn a_full_brokers_block_is_told_and_acknowledgements_still_pass() {
     queue.close().await;
 }
 
-/// Passes bytes on; on `silence` the connections of that moment pass none any more, and stay open.
-async fn proxy(to: String, silence: Arc<Notify>) -> u16 {
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let port = listener.local_addr().unwrap().port();
-    tokio::spawn(async move {
-        while let Ok((mut client, _)) = listener.accept().await {
-            let (to, silence) = (to.clone(), silence.clone());
-            tokio::spawn(async move {
-                let mut server = TcpStream::connect(to).await.unwrap();
-                let silent = tokio::select! {
-                    _ = tokio::io::copy_bidirectional(&mut client, &mut server) => false,
-                    () = silence.notified() => true,
-                };
-                if silent {
-                    std::future::pending::<()>().await;
-                }
-            });
-        }
-    });
-    port
-}
-
 #[tokio::test]
 async fn a_half_open_connection_is_noticed_within_two_heartbeats() {
     let Some(vhost) = Vhost::fresh() else { return };
-    let (credentials, place) = vhost.url.rsplit_once('@').unwrap();
-    let (broker, name) = place.split_once('/').unwrap();
-    let silence = Arc::new(Notify::new());
-    let port = proxy(broker.to_owned(), silence.clone()).await;
+    let proxy = Proxy::start(vhost.server()).await;
     let heartbeat_s = 2;
-    let queue =
-        open(&format!("{credentials}@127.0.0.1:{port}/{name}?heartbeat={heartbeat_s}"), Duration::from_secs(15));
+    let queue = open(&format!("{}?heartbeat={heartbeat_s}", vhost.url_by(&proxy)), Duration::from_secs(15));
     let mut consumer = queue.consume(&scratch(), 1).await.unwrap();
     post(queue.as_ref(), &scratch(), ["before".to_owned()]).await;
     take(&mut consumer).await.ack().await.unwrap();
 
     let direct = vhost.open();
-    silence.notify_waiters();
+    proxy.silence();
     let since = Instant::now();
     post(direct.as_ref(), &scratch(), ["after".to_owned()]).await;
     let after = take(&mut consumer).await;
@@ -180,5 +152,28 @@ async fn a_half_open_connection_is_noticed_within_two_heartbeats() {
     after.ack().await.unwrap();
     post(queue.as_ref(), &scratch(), ["and on".to_owned()]).await;
     direct.close().await;
+    queue.close().await;
+}
+
+#[tokio::test]
+async fn a_cut_connection_brings_unsettled_deliveries_back_and_makes_old_ones_stale() {
+    let Some(vhost) = Vhost::fresh() else { return };
+    let proxy = Proxy::start(vhost.server()).await;
+    let queue = open(&vhost.url_by(&proxy), Duration::from_secs(15));
+    for name in [scratch(), QueueName::Reports] {
+        let mut consumer = queue.consume(&name, 3).await.unwrap();
+        post(queue.as_ref(), &name, (0..3).map(|n| n.to_string())).await;
+        let in_hand = [take(&mut consumer).await, take(&mut consumer).await, take(&mut consumer).await];
+        proxy.cut();
+        for n in 0..3 {
+            let again = take(&mut consumer).await;
+            assert_eq!((text(&again), again.redelivered), (n.to_string(), true));
+            again.ack().await.unwrap();
+        }
+        for old in in_hand {
+            assert_eq!(old.ack().await, Err(QueueError::Stale));
+        }
+        assert_eq!(queue.depth(&name).await, Ok(0));
+    }
     queue.close().await;
 }

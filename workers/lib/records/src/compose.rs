@@ -166,7 +166,7 @@ impl Beside {
     }
 
     fn extract(&self, job: &JobRow, template: Template, revision: Option<i64>) -> Result<ExtractTask, RecordsError> {
-        let Template::Extract { store, mode, target, adopt, pin, other_targets } = template else {
+        let Template::Extract { store, mode, target, adopt, allow, pin, other_targets } = template else {
             return Err(RecordsError::Corrupt(format!("job {}: an extract's row holds another kind's task", job.id)));
         };
         Ok(ExtractTask {
@@ -177,6 +177,7 @@ impl Beside {
             mode,
             target,
             adopt,
+            allow,
             pin,
             other_targets,
         })

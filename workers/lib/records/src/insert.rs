@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use domain::state::State;
-use schemas::definitions::{DistributionType, FileSource, Mode, Priority};
+use schemas::definitions::{Allowance, DistributionType, FileSource, Mode, Priority};
 use schemas::{ChannelName, DistributionName, DistributorName, JobId, JobKind, Lane, RequestId, StoreId, SubscriberName};
 use sea_orm::{ConnectionTrait, DatabaseTransaction, FromQueryResult, Value};
 use serde::{Deserialize, Serialize};
@@ -80,6 +80,8 @@ pub enum Template {
         mode: Mode,
         target: String,
         adopt: bool,
+        #[serde(default)]
+        allow: Vec<Allowance>,
         pin: bool,
         other_targets: BTreeMap<DistributionName, String>,
     },

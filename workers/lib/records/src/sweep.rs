@@ -59,6 +59,9 @@ struct MetaRow {
 struct Published {
     id: String,
     attempt: i32,
+    lane: String,
+    /// Published before the site's last two presences.
+    old: i32,
     open_jobs: String,
 }
 
@@ -119,29 +122,31 @@ impl Records {
         Ok(silent)
     }
 
-    /// A site's job that was published before its last two presences and is in neither its hands nor a report: again.
+    /// A site's job that was published before its last two presences and is in neither its hands nor a report: again. What
+    /// waits in the broker behind a job in the site's hands is not listed either, and is left alone.
     async fn free_unlisted(&self, term: &Term) -> Result<u64, RecordsError> {
-        let text = "SELECT j.id, j.attempt, s.open_jobs FROM tide_jobs j JOIN tide_sites s ON s.subscriber = j.subscriber
-            WHERE j.kind <> 'build' AND j.state IN ('queued', 'running') AND j.published_ms < s.presence_before_ms
-                AND s.presence_before_ms <= (SELECT number FROM tide_meta WHERE name = 'reports_through_ms') LIMIT 5000";
+        let text = "SELECT j.id, j.attempt, j.lane, s.open_jobs, CASE WHEN j.published_ms < s.presence_before_ms
+                AND s.presence_before_ms <= (SELECT number FROM tide_meta WHERE name = 'reports_through_ms') THEN 1 ELSE 0 END AS old
+            FROM tide_jobs j JOIN tide_sites s ON s.subscriber = j.subscriber
+            WHERE j.kind <> 'build' AND j.state IN ('queued', 'running') AND j.published_ms IS NOT NULL LIMIT 20000";
         let published: Vec<Published> = sql::rows(self.reader(), text, vec![]).await?;
-        let mut unlisted = Vec::new();
-        let mut lists: HashMap<String, HashSet<JobId>> = HashMap::new();
-        for job in published {
-            if !lists.contains_key(&job.open_jobs) {
+        let mut lists: HashMap<&str, HashSet<JobId>> = HashMap::new();
+        for job in &published {
+            if !lists.contains_key(job.open_jobs.as_str()) {
                 let open: Vec<OpenJob> = serde_json::from_str(&job.open_jobs)?;
-                lists.insert(job.open_jobs.clone(), open.into_iter().map(|o| o.job).collect());
-            }
-            if !job.id.parse().is_ok_and(|id: JobId| lists[&job.open_jobs].contains(&id)) {
-                unlisted.push((job.id, job.attempt));
+                lists.insert(&job.open_jobs, open.into_iter().map(|o| o.job).collect());
             }
         }
-        self.free(term, unlisted, "not at its site").await
+        let listed = |job: &Published| job.id.parse().is_ok_and(|id: JobId| lists[job.open_jobs.as_str()].contains(&id));
+        let in_hand: HashSet<&str> = published.iter().filter(|j| listed(j)).map(|j| j.lane.as_str()).collect();
+        let lost = published.iter().filter(|j| j.old == 1 && !in_hand.contains(j.lane.as_str()));
+        let lost = lost.map(|j| (j.id.clone(), j.attempt)).collect();
+        self.free(term, lost, "not at its site").await
     }
 
     async fn free_unstarted(&self, term: &Term, thresholds: &Thresholds) -> Result<u64, RecordsError> {
         // 2^publications by shifting: the interval doubles with every try, up to 1,024 times the first.
-        let text = "SELECT id, attempt, '' AS open_jobs FROM tide_jobs WHERE kind = 'build' AND state = 'queued' AND started_ms IS NULL
+        let text = "SELECT id, attempt, lane, 1 AS old, '' AS open_jobs FROM tide_jobs WHERE kind = 'build' AND state = 'queued' AND started_ms IS NULL
             AND published_ms < {now_ms} - $1 * (1 << CASE WHEN publications > 10 THEN 10 WHEN publications < 1 THEN 0 ELSE publications - 1 END)
             LIMIT 500";
         let found: Vec<Published> = sql::rows(self.reader(), text, vec![thresholds.unstarted_after_ms.into()]).await?;

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use anyhow::{Context, Result, bail};
 use queue::amqp::{AmqpConfig, AmqpQueue};
 
+use crate::Proxy;
 use crate::http;
 use crate::services::{self, Rabbitmq};
 
@@ -30,6 +31,17 @@ impl Vhost {
         AmqpQueue::open(AmqpConfig::new(self.url.clone())).expect("the URL is valid")
     }
 
+    /// `host:port` of the broker.
+    pub fn server(&self) -> &str {
+        let (_, place) = self.url.rsplit_once('@').expect("the URL names a user");
+        place.split_once('/').map_or(place, |(server, _)| server)
+    }
+
+    /// Its URL by way of a proxy to `server`.
+    pub fn url_by(&self, proxy: &Proxy) -> String {
+        self.url.replacen(&format!("@{}/", self.server()), &format!("@{}/", proxy.address()), 1)
+    }
+
     pub fn name(&self) -> &str {
         &self.name
     }
@@ -38,20 +50,6 @@ impl Vhost {
     pub fn ask(&self, method: &str, kind: &str, rest: &str, body: &str) -> Result<(u16, String)> {
         let path = format!("/api/{kind}/{}{rest}", self.name);
         http::ask(&self.rabbitmq.management_url, method, &path, body)
-    }
-}
-
-impl Vhost {
-    /// Ends every client's connection from the broker's side; returns how many there were.
-    pub fn cut_connections(&self) -> Result<usize> {
-        let (_, text) = self.ask("GET", "vhosts", "/connections", "")?;
-        let connections: Vec<serde_json::Value> = serde_json::from_str(&text)?;
-        for connection in &connections {
-            let name = connection["name"].as_str().context("a connection without a name")?;
-            let path = format!("/api/connections/{}", name.replace(' ', "%20").replace('>', "%3E"));
-            http::ask(&self.rabbitmq.management_url, "DELETE", &path, "")?;
-        }
-        Ok(connections.len())
     }
 }
 

@@ -6,10 +6,12 @@ pub mod broker;
 mod http;
 pub mod postgres;
 mod private;
+mod proxy;
 pub mod s3;
 pub mod services;
 
 pub use broker::Vhost;
 pub use postgres::Database;
 pub use private::Private;
+pub use proxy::Proxy;
 pub use services::{Service, Services, services};

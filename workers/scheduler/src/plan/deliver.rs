@@ -236,6 +236,7 @@ impl<'a> Deliveries<'a> {
                 mode: distribution.mode,
                 target: distribution.target.clone(),
                 adopt: distribution.adopt,
+                allow: distribution.allow.clone(),
                 pin,
                 other_targets: site::other_targets(&self.view.fleet.definitions, subscriber, name),
             },

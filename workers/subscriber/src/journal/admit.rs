@@ -22,7 +22,7 @@ pub enum Admission {
 enum Known {
     No,
     Open,
-    Ended { attempt: u32, event: Event },
+    Ended { attempt: u32, event: Box<Event> },
 }
 
 impl Journal {
@@ -153,7 +153,7 @@ impl Journal {
             .map_err(|e| self.failed(e))?;
         let Some(row) = row else { return Ok(Known::No) };
         Ok(match self.read_event(row.get(1))? {
-            Some(event) => Known::Ended { attempt: row.get(0), event },
+            Some(event) => Known::Ended { attempt: row.get(0), event: Box::new(event) },
             None => Known::Open,
         })
     }

@@ -21,7 +21,8 @@ fn load_mode(text: &str, mode: u32, section: Section, flags: Value) -> Result<Co
 
 #[test]
 fn flags_win_over_the_file_and_a_roles_own_stay_with_it() {
-    let text = "log = \"debug\"\ndrain_time = \"5s\"\n[builder]\nslots = 3\ndistributors = [\"a\"]\n[subscriber]\nslots = 5";
+    let text =
+        "log = \"debug\"\ndrain_time = \"5s\"\n[builder]\nslots = 3\ndistributors = [\"a\"]\n[subscriber]\nslots = 5";
     let flags = json!({ "slots": 9, "distributors": ["b", "c"], "drain_time": "7s", "log_format": "json" });
     let config = load(text, Section::Builder, flags).unwrap();
     assert_eq!(config.log.as_deref(), Some("debug"));
@@ -44,19 +45,24 @@ fn what_the_command_line_gives_is_what_the_configuration_takes() {
     }
     let line = "tidegate subscriber --name paris --work-dir /w --listen 127.0.0.1:1 --slots 3 --env-allow A,B \
         --broker amqp://mq/v --storage s3://b/p --s3-endpoint http://s3 --s3-region r --log debug --log-format json --drain-time 9s";
-    let Line { role: crate::args::roles::RoleCommand::Subscriber(args) } = Line::parse_from(line.split_whitespace()) else {
+    let Line { role: crate::args::roles::RoleCommand::Subscriber(args) } = Line::parse_from(line.split_whitespace())
+    else {
         panic!("another role");
     };
     let config = load("", Section::Subscriber, serde_json::to_value(&args).unwrap()).unwrap();
     assert_eq!(config.subscriber.name.as_ref().unwrap().as_str(), "paris");
     assert_eq!((config.subscriber.slots(), config.subscriber.env_allow.len()), (3, 2));
     assert_eq!((config.broker.unwrap().expose(), config.storage.as_deref()), ("amqp://mq/v", Some("s3://b/p")));
-    assert_eq!((config.s3_region.as_deref(), config.log_format, config.drain_time.unwrap().as_secs()), (Some("r"), LogFormat::Json, 9));
+    assert_eq!(
+        (config.s3_region.as_deref(), config.log_format, config.drain_time.unwrap().as_secs()),
+        (Some("r"), LogFormat::Json, 9)
+    );
 }
 
 #[test]
 fn an_unknown_key_is_refused_by_name() {
-    for (text, key) in [("colour = 1", "colour"), ("[builder]\nslotz = 1", "slotz"), ("[bilder]\nslots = 1", "bilder")] {
+    for (text, key) in [("colour = 1", "colour"), ("[builder]\nslotz = 1", "slotz"), ("[bilder]\nslots = 1", "bilder")]
+    {
         let error = load(text, Section::Builder, json!({})).unwrap_err();
         assert_eq!(error.code(), "config-unknown-key", "{error}");
         assert!(error.to_string().contains(key) && error.to_string().contains("tidegate.toml"), "{error}");
@@ -111,11 +117,9 @@ fn no_error_and_no_debug_output_shows_a_secret() {
 #[test]
 fn a_secret_in_a_file_that_everybody_can_read_is_refused() {
     let exposed = "config-secret-exposed";
-    for secret in [
-        "[api]\ntoken = \"x\"",
-        "database = \"postgres://joe:x@db/t\"",
-        "s3_access_key = \"a\"\ns3_secret_key = \"b\"",
-    ] {
+    for secret in
+        ["[api]\ntoken = \"x\"", "database = \"postgres://joe:x@db/t\"", "s3_access_key = \"a\"\ns3_secret_key = \"b\""]
+    {
         assert_eq!(load_mode(secret, 0o644, Section::Api, json!({})).unwrap_err().code(), exposed);
         load_mode(secret, 0o640, Section::Api, json!({})).unwrap();
     }

@@ -10,9 +10,8 @@ const OTHER_FAMILIES: [&str; 2] = ["TEST_", "S3_"];
 
 /// `command` is the whole command line; `names` are the environment's.
 pub fn unknown(command: &Command, names: impl Iterator<Item = String>) -> Vec<String> {
-    let is_unknown = |name: &String| {
-        name.strip_prefix(PREFIX).is_some_and(|rest| !is_other(rest)) && !is_flags(command, name)
-    };
+    let is_unknown =
+        |name: &String| name.strip_prefix(PREFIX).is_some_and(|rest| !is_other(rest)) && !is_flags(command, name);
     names.filter(is_unknown).collect()
 }
 

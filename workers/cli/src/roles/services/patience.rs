@@ -65,7 +65,12 @@ impl Patience {
             }
             if told.is_none_or(|at| at.elapsed() >= TELL_EVERY) {
                 told = Some(Instant::now());
-                tracing::warn!(service = awaited.service, address = awaited.address, reason, "not there yet; trying on");
+                tracing::warn!(
+                    service = awaited.service,
+                    address = awaited.address,
+                    reason,
+                    "not there yet; trying on"
+                );
             }
             tries += 1;
             tokio::select! {
@@ -98,22 +103,24 @@ mod tests {
     #[tokio::test]
     async fn a_service_that_starts_late_is_waited_for() {
         let mut tries = 0;
-        let answer = patience(Duration::from_secs(30)).until_it_answers(awaited(), async || {
+        let attempt = async || {
             tries += 1;
             if tries == 3 { Ok(7) } else { Err(Failed::Passing("refused".into())) }
-        });
-        assert_eq!(answer.await.unwrap(), 7);
+        };
+        let answer = patience(Duration::from_secs(30)).until_it_answers(awaited(), attempt).await;
+        assert_eq!(answer.unwrap(), 7);
         assert_eq!(tries, 3);
     }
 
     #[tokio::test]
     async fn one_that_never_answers_is_named_with_its_remedy_and_exit_code_3() {
         for mut attempt in [Some(Failed::Passing("refused".into())), None] {
-            let answer = patience(Duration::from_millis(50)).until_it_answers(awaited(), async || match attempt.take() {
+            let attempt = async || match attempt.take() {
                 Some(failed) => Err::<(), _>(failed),
                 None => std::future::pending().await,
-            });
-            let error = answer.await.unwrap_err();
+            };
+            let answer = patience(Duration::from_millis(50)).until_it_answers(awaited(), attempt).await;
+            let error = answer.unwrap_err();
             assert_eq!(error.exit_code(), 3);
             let text = error.to_string();
             assert!(text.contains("the broker at amqp://mq/v") && text.contains("start it"), "{text}");
@@ -123,11 +130,12 @@ mod tests {
     #[tokio::test]
     async fn what_no_attempt_can_mend_is_not_tried_again() {
         let mut tries = 0;
-        let answer = patience(Duration::from_secs(30)).until_it_answers(awaited(), async || {
+        let attempt = async || {
             tries += 1;
             Err::<(), _>(Failed::Final("access refused".into()))
-        });
-        assert!(answer.await.unwrap_err().to_string().contains("access refused"));
+        };
+        let answer = patience(Duration::from_secs(30)).until_it_answers(awaited(), attempt).await;
+        assert!(answer.unwrap_err().to_string().contains("access refused"));
         assert_eq!(tries, 1);
     }
 }

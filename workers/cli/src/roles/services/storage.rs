@@ -63,7 +63,8 @@ async fn open_bucket(
     use schemas::{Digest, StoreId};
 
     const REMEDY: &str = "start it, or correct storage, s3_endpoint and the AWS_… variables with the keys";
-    let mut settings = S3Config { prefix: prefix.to_owned(), endpoint: config.s3_endpoint.clone(), ..S3Config::new(bucket) };
+    let mut settings =
+        S3Config { prefix: prefix.to_owned(), endpoint: config.s3_endpoint.clone(), ..S3Config::new(bucket) };
     // Compatible servers want the bucket in the path; AWS itself wants it in the host's name.
     settings.path_style = settings.endpoint.is_some();
     if let Some(region) = &config.s3_region {

@@ -201,6 +201,7 @@ static DISTRIBUTION: Object = Object {
         field("component", Shape::Tag),
         or("platforms", Shape::List { of: &Shape::Tag, min: 0, max: PLATFORMS_MAX }, "all"),
         or("adopt", Shape::Flag, "false"),
+        field("allow", Shape::List { of: &Shape::Word(&["link-out", "set-id"], &[]), min: 0, max: 2 }),
     ],
     later: &[],
 };

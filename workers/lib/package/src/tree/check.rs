@@ -1,10 +1,13 @@
-//! What may be extracted at all, judged from the index alone, before anything is written. It knows no file system.
+//! What may be extracted at all, judged from the index before anything is written. Of the file
+//! system it knows one thing: whether it tells names apart by case.
+
+use std::path::Path;
 
 use crate::index::{Chunk, Entry, EntryKind, Index};
 use crate::limits::FRAME_RAW_BYTES_MAX;
 
 use super::layout::Layout;
-use super::{links, names, twins};
+use super::{folding, links, names, twins};
 
 /// What a distribution may hold. By default everything unsafe, or unsafe somewhere, is refused.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -51,6 +54,13 @@ impl Default for Policy {
 }
 
 impl Policy {
+    /// The default for a target: names that only another file system confuses are refused where this one does. A kernel's
+    /// sources, for one, hold names that are equal but for case, and `aux.c`.
+    pub fn on(target: &Path) -> Policy {
+        let apart = !folding::folds_case(target);
+        Policy { case_twins: apart, unicode_twins: apart, windows_names: apart, ..Policy::default() }
+    }
+
     /// The default, but for what these codes name (those of `Unsafe`). An unknown code is given back.
     pub fn allowing<T: AsRef<str>>(codes: &[T]) -> Result<Policy, String> {
         let mut policy = Policy::default();

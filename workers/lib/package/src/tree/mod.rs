@@ -23,6 +23,7 @@ mod content;
 mod crew;
 mod dircache;
 mod error;
+mod folding;
 mod frames;
 mod held;
 mod install;

@@ -49,6 +49,7 @@ fn crash(site: &Site, way: &str, number: u64, step: Step, at: u64) {
     let output = Command::new(std::env::current_exe().unwrap())
         .args(["--exact", "crash::child", "--nocapture"])
         .env(FOLDER, site.folder.path())
+        .env("TMPDIR", site.folder.path())
         .env(CRASH, format!("{way} {number} {} {at}", step.name()))
         .output()
         .unwrap();

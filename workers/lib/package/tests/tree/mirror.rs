@@ -241,7 +241,7 @@ fn a_removed_target_is_installed_again() {
     let revision = first().revision(1);
     site.mirror(&revision).unwrap();
     site.mirror(&first().file("readme", "2").revision(2)).unwrap();
-    fs::remove_dir_all(site.target()).unwrap();
+    fs::rename(site.target(), site.folder.path().join("gone")).unwrap();
     let next = first().file("readme", "3").revision(3);
     site.mirror(&next).unwrap();
     assert!(site.verified(&next));

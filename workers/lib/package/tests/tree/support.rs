@@ -170,6 +170,13 @@ pub struct Site {
     pub pin: bool,
 }
 
+impl Drop for Site {
+    /// Lets the folder be removed by an owner without privileges, too.
+    fn drop(&mut self) {
+        let _ = std::process::Command::new("chmod").args(["-R", "u+rwX"]).arg(self.folder.path()).status();
+    }
+}
+
 pub type Way = fn(&Install) -> Result<Installed, TreeError>;
 pub const MIRROR: Way = tree::mirror;
 pub const MERGE: Way = tree::merge;

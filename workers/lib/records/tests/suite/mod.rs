@@ -184,6 +184,7 @@ pub fn extract(subscriber: &str, distribution: &str, revision: u64) -> PlannedJo
         mode: Mode::Mirror,
         target: "/srv/a".into(),
         adopt: false,
+        allow: vec![],
         pin: false,
         other_targets: BTreeMap::new(),
     };

@@ -85,18 +85,39 @@ pub async fn a_job_that_its_site_does_not_list_is_published_again(scene: &Scene)
     scene.apply(FLEET).await;
     scene.revision("antivirus", 1).await;
     scene.revision("patches", 1).await;
-    let (lost, held) = (send("paris", "antivirus", 1), send("paris", "patches", 1));
+    let (lost, held) = (send("paris", "antivirus", 1), send("lyon", "antivirus", 1));
     scene.plan(&[lost.clone(), held.clone()]).await;
     scene.force("UPDATE tide_jobs SET published_ms = 1000 WHERE state = 'queued'").await;
     let open = [OpenJob { job: held.id, attempt: 1 }];
-    scene.records.presence(&presence("paris", &open)).await.unwrap();
-    listening(scene).await;
-    assert_eq!(scene.sweep().await.again, 0, "one presence is not enough");
-    scene.records.presence(&presence("paris", &open)).await.unwrap();
-    scene.records.heard(None, 10_000).await.unwrap();
+    for _ in 0..2 {
+        assert_eq!(scene.sweep().await.again, 0, "one presence is not enough");
+        scene.records.presence(&presence("paris", &[])).await.unwrap();
+        scene.records.presence(&presence("lyon", &open)).await.unwrap();
+        listening(scene).await;
+    }
     let swept = scene.sweep().await;
     assert_eq!(swept.again, 1);
     assert_eq!(swept.publish.iter().map(|m| (m.job, m.message.attempt)).collect::<Vec<_>>(), [(lost.id, 1)]);
+}
+
+pub async fn a_job_that_waits_behind_a_download_in_progress_is_left_alone(scene: &Scene) {
+    scene.apply(FLEET).await;
+    scene.revision("antivirus", 1).await;
+    scene.revision("patches", 1).await;
+    let (running, behind) = (send("paris", "antivirus", 1), send("paris", "patches", 1));
+    scene.plan(&[running.clone(), behind]).await;
+    scene.force("UPDATE tide_jobs SET published_ms = 1000 WHERE state = 'queued'").await;
+    for _ in 0..2 {
+        let open = [OpenJob { job: running.id, attempt: 1 }];
+        scene.records.presence(&presence("paris", &open)).await.unwrap();
+        listening(scene).await;
+    }
+    assert_eq!(scene.sweep().await.again, 0);
+    for _ in 0..2 {
+        scene.records.presence(&presence("paris", &[])).await.unwrap();
+        listening(scene).await;
+    }
+    assert_eq!(scene.sweep().await.again, 2, "now neither is there");
 }
 
 pub async fn a_silent_parent_is_passed_by(scene: &Scene) {

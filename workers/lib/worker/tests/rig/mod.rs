@@ -220,6 +220,16 @@ impl Rig {
         self.post_to(work_queue(), serde_json::to_vec(message).unwrap()).await;
     }
 
+    /// Posts until the broker is back.
+    pub async fn post_again(&self, message: &JobMessage) {
+        let body = serde_json::to_vec(message).unwrap();
+        until("the broker is back", async || {
+            let sent = self.queue.publish(vec![Outgoing::new(work_queue(), body.clone())]).await;
+            sent.iter().all(Result::is_ok)
+        })
+        .await;
+    }
+
     pub async fn post_to(&self, queue: QueueName, body: Vec<u8>) {
         self.queue.publish(vec![Outgoing::new(queue, body)]).await.pop().unwrap().unwrap();
     }

@@ -1,17 +1,15 @@
 //! Who gets in, and how what is refused looks.
 
-mod support;
-
 use std::net::SocketAddr;
 use std::sync::Arc;
 
+use crate::support::{Service, TOKEN};
 use api::{Config, ServeError};
 use dispatch::Dispatcher;
 use queue::Queue;
 use queue::local::LocalQueue;
 use records::Records;
 use reqwest::{Method, StatusCode};
-use support::{Service, TOKEN};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio_util::sync::CancellationToken;
 

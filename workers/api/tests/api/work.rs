@@ -1,14 +1,14 @@
 //! Requests, lanes, dead letters, and questions.
 
-mod support;
-
 use std::time::Duration;
 
+use crate::support::Service;
 use queue::Queue;
+use records::{PlannedJob, Template};
 use reqwest::Method;
-use schemas::{QueueName, Request};
+use schemas::{JobId, Priority, QueueName, Request, RequestId, StoreId};
 use serde_json::{Value, json};
-use support::Service;
+use uuid::Uuid;
 
 const ID: &str = "01930000-0000-7000-8000-000000000001";
 
@@ -94,11 +94,19 @@ async fn a_schedule_is_run_now_as_the_request_that_it_stands_for() {
 
 #[tokio::test]
 async fn only_one_question_that_writes_nothing_is_answered() {
-    let service = Service::start().await;
+    questions_to(Service::start().await).await;
+    #[cfg(feature = "services")]
+    if let Some(service) = Service::start_on_postgres().await {
+        questions_to(service).await;
+    }
+}
+
+async fn questions_to(service: Service) {
     service.apply_hello().await;
     for (sql, code) in [
         ("INSERT INTO tide_meta (name, number) VALUES ('x', 1)", "statement-not-read-only"),
         ("PRAGMA journal_mode = DELETE", "statement-not-read-only"),
+        ("SET SESSION CHARACTERISTICS AS TRANSACTION READ WRITE", "statement-not-read-only"),
         ("ATTACH DATABASE '/tmp/x.db' AS x", "statement-not-read-only"),
         ("SELECT 1; DELETE FROM tide_meta", "statement-several"),
         ("WITH x AS (SELECT 1) INSERT INTO tide_meta (name, number) SELECT 'x', 1", "statement-failed"),
@@ -125,7 +133,14 @@ async fn a_question_without_end_is_cut_off_by_its_rows() {
 
 #[tokio::test]
 async fn every_sheet_is_shown_whole_and_narrowed() {
-    let service = Service::start().await;
+    sheets_of(Service::start().await).await;
+    #[cfg(feature = "services")]
+    if let Some(service) = Service::start_on_postgres().await {
+        sheets_of(service).await;
+    }
+}
+
+async fn sheets_of(service: Service) {
     service.apply_hello().await;
     for (sheet, filter) in [
         ("jobs", "state=failed&subscriber=paris&kind=send&lane=site/paris/protect&distribution=antivirus"),
@@ -156,17 +171,24 @@ async fn every_sheet_is_shown_whole_and_narrowed() {
 
 #[tokio::test]
 async fn status_routes_and_database_are_told() {
-    let service = Service::start().await;
+    overview_of(Service::start().await, "sqlite", "sqlite://").await;
+    #[cfg(feature = "services")]
+    if let Some(service) = Service::start_on_postgres().await {
+        overview_of(service, "postgres", "postgres://").await;
+    }
+}
+
+async fn overview_of(service: Service, kind: &str, scheme: &str) {
     service.apply_hello().await;
     let status = service.get("/v1/status").await.body;
-    assert_eq!((&status["database"], &status["dead_letters"]), (&json!("sqlite"), &json!(0)), "{status}");
+    assert_eq!((&status["database"], &status["dead_letters"]), (&json!(kind), &json!(0)), "{status}");
     assert_eq!(status["subscribers"].as_array().unwrap().len(), 4);
     let routes = service.get("/v1/routes").await.body;
     let paris = &routes["distributors"][0]["subscribers"][1];
     assert_eq!(paris, &json!({ "subscriber": "paris", "route": ["region-eu", "paris"] }), "{routes}");
     let database = service.get("/v1/database").await.body;
-    assert_eq!(database["kind"], "sqlite");
-    assert!(database["url"].as_str().unwrap().ends_with("/records.db"));
+    assert_eq!(database["kind"], kind);
+    assert!(database["url"].as_str().unwrap().starts_with(scheme));
     let views = service.get("/v1/database/views").await.body;
     let deliveries =
         views["views"].as_array().unwrap().iter().find(|view| view["view"] == "deliveries").unwrap().clone();
@@ -192,7 +214,14 @@ async fn kept(service: &Service, queue: &str, body: &[u8]) -> String {
 
 #[tokio::test]
 async fn a_replayed_letter_is_back_in_its_queue_once() {
-    let service = Service::start().await;
+    replay_at(Service::start().await).await;
+    #[cfg(feature = "services")]
+    if let Some(service) = Service::start_on_postgres().await {
+        replay_at(service).await;
+    }
+}
+
+async fn replay_at(service: Service) {
     let body = build().to_string();
     let id = kept(&service, "tidegate.requests", body.as_bytes()).await;
     let shown = service.get(&format!("/v1/dead-letters/{}", &id[..8])).await;
@@ -238,5 +267,57 @@ async fn with_the_broker_or_the_database_away_the_answer_is_unavailable() {
     service.records.clone().close().await;
     let answer = service.get("/v1/objects/channels").await;
     assert_eq!((answer.status.as_u16(), answer.code()), (503, "database-unavailable"), "{}", answer.body);
+    service.end().await;
+}
+
+/// A send to paris that waits in its lane, as planning would leave it.
+fn planned(lane: &str) -> PlannedJob {
+    let request: RequestId = ID.parse().unwrap();
+    PlannedJob {
+        id: JobId::planned(request, "send/paris/antivirus"),
+        lane: lane.parse().unwrap(),
+        distributor: "hq".try_into().unwrap(),
+        distribution: "antivirus".try_into().unwrap(),
+        channel: Some("protect".try_into().unwrap()),
+        subscriber: Some("paris".try_into().unwrap()),
+        revision: None,
+        priority: Priority::Medium,
+        template: Template::Send { store: StoreId(Uuid::nil()), relays: vec![] },
+        carried_by: None,
+        retry_of: None,
+        waits: vec![],
+        note: None,
+    }
+}
+
+#[tokio::test]
+async fn a_held_lane_is_held_in_sql_and_its_site_is_told() {
+    hold_at(Service::start().await).await;
+    #[cfg(feature = "services")]
+    if let Some(service) = Service::start_on_postgres().await {
+        hold_at(service).await;
+    }
+}
+
+async fn hold_at(service: Service) {
+    service.apply_hello().await;
+    let lane = "site/paris/protect";
+    let job = planned(lane);
+    let id = job.id.to_string();
+    service.records.insert_step(ID.parse().unwrap(), &[job], &mut Default::default()).await.unwrap();
+    let mut site = service.queue.consume(&QueueName::Control("paris".try_into().unwrap()), 4).await.unwrap();
+    for (path, state, word) in [("/v1/lanes/pause", "paused", "pause"), ("/v1/lanes/resume", "open", "resume")] {
+        let held = service.post(path, json!({ "lane": lane })).await;
+        assert_eq!(held.body, json!({ "lane": lane, "state": state, "told": true }));
+        let sql = format!("SELECT DISTINCT state FROM lanes WHERE lane = '{lane}'");
+        let lanes = service.post("/v1/query", json!({ "sql": sql })).await.body;
+        assert_eq!(lanes["rows"], json!([[state]]));
+        let told = tokio::time::timeout(Duration::from_secs(10), site.next()).await.unwrap().unwrap();
+        let control: Value = serde_json::from_slice(&told.body).unwrap();
+        assert_eq!(control, json!({ "control": word, "lane": lane }));
+        told.ack().await.unwrap();
+    }
+    let shown = service.get(&format!("/v1/jobs/{}", &id[..8])).await.body;
+    assert_eq!((&shown["job"]["id"], &shown["history"][0]["event"]), (&json!(id), &json!("planned")), "{shown}");
     service.end().await;
 }

@@ -1,9 +1,7 @@
 //! Applying, showing and deleting definitions.
 
-mod support;
-
+use crate::support::Service;
 use serde_json::{Value, json};
-use support::Service;
 
 fn changes(body: &Value, change: &str) -> Vec<String> {
     let objects = body["objects"].as_array().unwrap();
@@ -28,7 +26,7 @@ async fn the_example_is_applied_and_applying_it_again_changes_nothing() {
 #[tokio::test]
 async fn a_dry_run_says_the_same_and_changes_nothing() {
     let service = Service::start().await;
-    let text = include_str!("../../../examples/hello.yaml");
+    let text = include_str!("../../../../examples/hello.yaml");
     let files = json!([{ "name": "hello.yaml", "text": text }]);
     let dry = service.post("/v1/apply", json!({ "files": files, "dry_run": true })).await;
     assert_eq!((dry.status.as_u16(), &dry.body["dry_run"]), (200, &json!(true)), "{}", dry.body);
@@ -55,7 +53,7 @@ async fn a_dry_run_says_the_same_and_changes_nothing() {
 #[tokio::test]
 async fn faults_come_with_file_line_and_field_and_nothing_is_applied() {
     let service = Service::start().await;
-    let text = include_str!("../../../examples/hello.yaml").replace("send: immediately", "send: { dayly: all }");
+    let text = include_str!("../../../../examples/hello.yaml").replace("send: immediately", "send: { dayly: all }");
     let line = 1 + text.lines().position(|line| line.contains("dayly")).unwrap();
     let files = json!([{ "name": "fleet/hello.yaml", "text": text }]);
     let answer = service.post("/v1/apply", json!({ "files": files })).await;

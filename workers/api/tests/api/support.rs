@@ -10,6 +10,8 @@ use records::Records;
 use reqwest::{Method, StatusCode};
 use serde_json::Value;
 use tempfile::TempDir;
+#[cfg(feature = "services")]
+use testkit::postgres::Database;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
@@ -22,6 +24,9 @@ pub struct Service {
     stop: CancellationToken,
     serving: JoinHandle<()>,
     _dir: TempDir,
+    /// Gone with the test.
+    #[cfg(feature = "services")]
+    _database: Option<Database>,
 }
 
 pub struct Answer {
@@ -38,7 +43,20 @@ impl Answer {
 impl Service {
     pub async fn start() -> Service {
         let dir = tempfile::tempdir().unwrap();
-        let records = Records::open(&format!("sqlite://{}/records.db", dir.path().display())).await.unwrap();
+        let url = format!("sqlite://{}/records.db", dir.path().display());
+        Service::start_on(&url, dir).await
+    }
+
+    /// The same on PostgreSQL; `None` if real services are switched off.
+    #[cfg(feature = "services")]
+    pub async fn start_on_postgres() -> Option<Service> {
+        let database = Database::fresh()?;
+        let service = Service::start_on(&database.url, tempfile::tempdir().unwrap()).await;
+        Some(Service { _database: Some(database), ..service })
+    }
+
+    async fn start_on(url: &str, dir: TempDir) -> Service {
+        let records = Records::open(url).await.unwrap();
         records.migrate().await.unwrap();
         let queue = LocalQueue::new();
         let shared: Arc<dyn Queue> = queue.clone();
@@ -46,7 +64,16 @@ impl Service {
         let stop = CancellationToken::new();
         let config = Config { listen: "127.0.0.1:0".parse().unwrap(), token: TOKEN.into(), allow_remote: false };
         let (address, serving) = api::serve(config, records.clone(), dispatcher, shared, stop.clone()).await.unwrap();
-        Service { url: format!("http://{address}"), records, queue, stop, serving, _dir: dir }
+        Service {
+            url: format!("http://{address}"),
+            records,
+            queue,
+            stop,
+            serving,
+            _dir: dir,
+            #[cfg(feature = "services")]
+            _database: None,
+        }
     }
 
     pub async fn ask(&self, method: Method, path: &str, body: Option<Value>) -> Answer {

@@ -1,0 +1,92 @@
+//! RabbitMQ and PostgreSQL stopped, started and killed in the middle of a run: the same ends as without. Both are the test's
+//! own, so that no neighbour is hurt.
+
+use std::path::Path;
+use std::time::Duration;
+
+use testkit::{Database, Private, Service};
+use tests::definitions::{CHANNEL, SITES, TwoTiers, source};
+use tests::{Fleet, Ground, ends, tree};
+
+const DISTRIBUTIONS: [&str; 2] = ["one", "two"];
+const FILES: usize = 250;
+const ROUNDS: u64 = 3;
+const PATIENCE: Duration = Duration::from_secs(120);
+
+#[test]
+fn a_broker_that_restarts_or_is_killed_costs_time_and_nothing_else() {
+    let Some(broker) = Private::start(Service::Rabbitmq) else { return };
+    let ground = Ground {
+        amqp_url: broker.url().to_owned(),
+        vhost: None,
+        ..Ground::fresh().expect("services are switched on, or there were no broker")
+    };
+    survive(ground, &broker);
+}
+
+#[test]
+fn a_database_that_restarts_or_is_killed_costs_time_and_nothing_else() {
+    let Some(server) = Private::start(Service::Postgresql) else { return };
+    let database = Database::fresh_on(server.url());
+    let ground = Ground { database, ..Ground::fresh().expect("services are switched on, or there were no server") };
+    survive(ground, &server);
+}
+
+/// In each round something changes, is built and sent, and the service goes away in the middle: first in order, then killed.
+fn survive(ground: Ground, service: &Private) {
+    let folder = tempfile::Builder::new().prefix("tidegate-restarts-").tempdir().unwrap();
+    let mut fleet = fleet(folder.path(), ground);
+    for (seed, name) in DISTRIBUTIONS.iter().enumerate() {
+        tree::make(&source(folder.path(), name), FILES, seed as u64);
+    }
+    fleet.cli.ok(&["apply", "-f", &TwoTiers::of(&DISTRIBUTIONS).write(folder.path())]);
+    for round in 0..ROUNDS {
+        for name in DISTRIBUTIONS {
+            tree::change(&source(folder.path(), name), 20, round);
+        }
+        fleet.cli.ok(&[&["build"], &DISTRIBUTIONS[..]].concat());
+        fleet.cli.ok(&["send", CHANNEL]);
+        await_something_under_way(&fleet);
+        go_away(service, round);
+        ends::await_ends(&fleet);
+    }
+    ends::assert_ended_once(&fleet);
+    ends::assert_targets_are_right(&fleet, &DISTRIBUTIONS);
+    ends::assert_ended_once(&fleet);
+    ends::assert_queues_are_empty(&mut fleet, &[]);
+    ends::assert_nothing_is_left_over(&fleet, &DISTRIBUTIONS);
+}
+
+fn fleet(folder: &Path, ground: Ground) -> Fleet {
+    let mut fleet = Fleet::new(folder, ground);
+    fleet.scheduler("scheduler-1");
+    fleet.scheduler("scheduler-2");
+    fleet.recorder("recorder");
+    fleet.builder("builder-1", "hq");
+    fleet.builder("builder-2", "hq");
+    fleet.api();
+    fleet.subscriber("region", true);
+    for site in SITES {
+        fleet.subscriber(site, false);
+    }
+    fleet.await_ready();
+    fleet
+}
+
+fn await_something_under_way(fleet: &Fleet) {
+    let under_way = "SELECT LEAST(COUNT(*), 1) FROM jobs WHERE state IN ('queued', 'running')";
+    fleet.await_number("a job under way", under_way, 1, PATIENCE);
+}
+
+fn go_away(service: &Private, round: u64) {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    runtime.block_on(async {
+        match round {
+            0 => service.restart().await,
+            _ => {
+                service.kill().await;
+                service.up().await;
+            }
+        }
+    });
+}

@@ -1,0 +1,6 @@
+//! The API as clients see it: over HTTP, on a real database and queue.
+
+mod access;
+mod definitions;
+mod support;
+mod work;
