@@ -67,7 +67,12 @@ fn start(plan: &Plan) -> anyhow::Result<Site> {
     let mut site = Site { database, broker, roles: Vec::new() };
     let role = |arguments: &[&str]| -> anyhow::Result<Child> {
         let log = std::fs::File::create(plan.scratch.join(format!("{}.log", arguments[0])))?;
-        Ok(Command::new(&plan.tidegate).args(arguments).env("TIDEGATE_LOG", "warn").stdout(Stdio::null()).stderr(log).spawn()?)
+        Ok(Command::new(&plan.tidegate)
+            .args(arguments)
+            .env("TIDEGATE_LOG", "warn")
+            .stdout(Stdio::null())
+            .stderr(log)
+            .spawn()?)
     };
     let work = plan.scratch.join("work");
     let (builder, subscriber) = (work.join("builder"), work.join("site"));
@@ -99,7 +104,8 @@ fn text(plan: &Plan) -> anyhow::Result<String> {
     let (source, targets) = (plan.scratch.join("source"), plan.scratch.join("targets"));
     std::fs::create_dir_all(&source)?;
     std::fs::write(source.join("file"), "content\n")?;
-    let mut text = "distributors: { hq: { refresh: never } }\nsubscribers: { site: { extract: immediately } }\n".to_owned();
+    let mut text =
+        "distributors: { hq: { refresh: never } }\nsubscribers: { site: { extract: immediately } }\n".to_owned();
     text.push_str("distributions:\n");
     for name in (0..plan.lanes).flat_map(|lane| (0..PER_LANE).map(move |n| distribution(lane, n))) {
         text.push_str(&format!(
@@ -111,7 +117,8 @@ fn text(plan: &Plan) -> anyhow::Result<String> {
     text.push_str("channels:\n");
     for lane in 0..plan.lanes {
         let own: Vec<String> = (0..PER_LANE).map(|n| distribution(lane, n)).collect();
-        let line = format!("  c{lane}: {{ distributions: [{}], send: never, subscriptions: [site] }}\n", own.join(", "));
+        let line =
+            format!("  c{lane}: {{ distributions: [{}], send: never, subscriptions: [site] }}\n", own.join(", "));
         text.push_str(&line);
     }
     Ok(text)
@@ -142,7 +149,10 @@ async fn throughput(plan: &Plan, site: &Site) -> anyhow::Result<f64> {
             }
         }
         let ids: Vec<String> = under_way.iter().flatten().map(|id| format!("'{id}'")).collect();
-        let sql = format!("SELECT id FROM tide_requests WHERE state NOT IN ('accepted', 'open') AND id IN ({})", ids.join(","));
+        let sql = format!(
+            "SELECT id FROM tide_requests WHERE state NOT IN ('accepted', 'open') AND id IN ({})",
+            ids.join(",")
+        );
         let ended = postgres::ask(&site.database, &sql)?;
         for slot in &mut under_way {
             if slot.is_some_and(|id| ended.contains(&id.to_string())) {

@@ -58,9 +58,11 @@ pub fn rsync(room: &Path, v1: &Path, v2: &Path, table: &mut Table) -> anyhow::Re
             let url = format!("rsync://127.0.0.1:{port}/{module}/");
             let stats = room.join("stats");
             let mut command = Command::new("sh");
-            command
-                .arg("-c")
-                .arg(format!("rsync {flags} --delete --stats {url} {} > {}", slash(&target), stats.display()));
+            command.arg("-c").arg(format!(
+                "rsync {flags} --delete --stats {url} {} > {}",
+                slash(&target),
+                stats.display()
+            ));
             let cost = child(&mut command)?;
             let bytes = received(&std::fs::read_to_string(&stats)?).context("rsync --stats")?;
             table.add(tool, step, Cost { bytes, ..cost });
@@ -121,7 +123,8 @@ pub fn tar_zstd(room: &Path, v1: &Path, v2: &Path, table: &mut Table) -> anyhow:
         let target = room.join(format!("target-{version}"));
         std::fs::create_dir_all(&target)?;
         sync()?;
-        let cost = child(sh(&format!("tar -C {} -cf - . | zstd -q -3 -T2 -o {}", source.display(), archive.display())))?;
+        let cost =
+            child(sh(&format!("tar -C {} -cf - . | zstd -q -3 -T2 -o {}", source.display(), archive.display())))?;
         let size = std::fs::metadata(&archive)?.len();
         table.add("tar, zstd -3 -T2", &format!("publish {version}"), Cost { bytes: size, ..cost });
         sync()?;

@@ -37,7 +37,9 @@ impl Table {
         for (tool, row) in &self.rows {
             let cells: Vec<String> = steps
                 .iter()
-                .map(|step| row.iter().find(|(name, _)| name == step).map_or_else(String::new, |(_, costs)| cell(costs)))
+                .map(|step| {
+                    row.iter().find(|(name, _)| name == step).map_or_else(String::new, |(_, costs)| cell(costs))
+                })
                 .collect();
             println!("| {tool} | {} |", cells.join(" | "));
         }

@@ -162,7 +162,9 @@ impl Request {
             RequestKind::Refresh => (s.distributors.is_empty(), "distributors"),
             RequestKind::Cancel => (s.jobs.is_empty() && s.requests.is_empty(), "jobs or requests"),
             RequestKind::Retry => (s.jobs.is_empty(), "jobs"),
-            RequestKind::Rollback => (s.subscribers.is_empty() || s.distributions.is_empty(), "subscribers and distributions"),
+            RequestKind::Rollback => {
+                (s.subscribers.is_empty() || s.distributions.is_empty(), "subscribers and distributions")
+            }
         };
         if lacks {
             let kind = self.kind.as_str();

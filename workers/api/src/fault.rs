@@ -9,6 +9,8 @@ use records::RecordsError;
 use schemas::Fault;
 use serde::Serialize;
 
+use crate::statement::NotAQuestion;
+
 #[derive(Debug, Serialize)]
 pub struct ApiFault {
     #[serde(skip)]
@@ -101,6 +103,12 @@ impl From<Fault> for ApiFault {
         let status =
             if fault.code == "request-too-large" { StatusCode::PAYLOAD_TOO_LARGE } else { StatusCode::BAD_REQUEST };
         ApiFault::new(status, &fault.code, fault.message)
+    }
+}
+
+impl From<NotAQuestion> for ApiFault {
+    fn from(error: NotAQuestion) -> ApiFault {
+        ApiFault::bad(error.code, error.message)
     }
 }
 

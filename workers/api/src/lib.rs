@@ -25,3 +25,4 @@ mod status;
 
 pub use apply::{ApplyAnswer, ApplyError, apply};
 pub use serve::{Config, ServeError, serve};
+pub use statement::{NotAQuestion, question};

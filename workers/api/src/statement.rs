@@ -1,27 +1,37 @@
 //! Which texts are a question: one statement that begins like one. The database's read-only session is the second lock;
 //! this one also keeps out what reads beyond the database (`ATTACH`) or changes the session (`PRAGMA`, `SET`).
 
-use crate::fault::ApiFault;
+/// Why a text is not answered. The code is stable.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{message}")]
+pub struct NotAQuestion {
+    pub code: &'static str,
+    pub message: String,
+}
 
 const BEGINNINGS: [&str; 4] = ["select", "with", "values", "explain"];
 
 /// The statement without its closing semicolon.
-pub fn question(sql: &str) -> Result<&str, ApiFault> {
+pub fn question(sql: &str) -> Result<&str, NotAQuestion> {
     let Scan { first, first_semicolon, after_semicolon } = scan(sql);
     let Some(first) = first else {
-        return Err(ApiFault::bad("statement-empty", "there is no statement to run"));
+        return Err(refused("statement-empty", "there is no statement to run"));
     };
     if after_semicolon {
         let message = "one statement at a time: something follows after the first `;`";
-        return Err(ApiFault::bad("statement-several", message));
+        return Err(refused("statement-several", message));
     }
     let word: String = sql[first..].chars().take_while(char::is_ascii_alphabetic).take(20).collect();
     if !BEGINNINGS.contains(&word.to_ascii_lowercase().as_str()) && !sql[first..].starts_with('(') {
         let message =
             format!("only questions are answered here, which begin with SELECT, WITH, VALUES or EXPLAIN; not `{word}`");
-        return Err(ApiFault::bad("statement-not-read-only", message));
+        return Err(refused("statement-not-read-only", message));
     }
     Ok(&sql[..first_semicolon.unwrap_or(sql.len())])
+}
+
+fn refused(code: &'static str, message: impl Into<String>) -> NotAQuestion {
+    NotAQuestion { code, message: message.into() }
 }
 
 struct Scan {

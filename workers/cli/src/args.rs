@@ -30,7 +30,6 @@ pub struct Cli {
 }
 
 #[derive(Debug, Subcommand)]
-#[expect(clippy::large_enum_variant, reason = "one of them is made, once")]
 pub enum Command {
     /// A distribution through two tiers to three sites, before your eyes
     Demo(DemoArgs),

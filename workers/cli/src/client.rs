@@ -1,5 +1,5 @@
-//! The client verbs: each asks the API and shows the answer. They know no database, no broker and no file of the service but
-//! the one that says where it listens.
+//! The client verbs: each asks the API and shows the answer. They know no broker, and of the service's files only the one that
+//! says where it listens. Two speak to a database: `db migrate`, which comes before any service, and `query` where none is left.
 
 pub mod address;
 mod apply;
@@ -39,22 +39,36 @@ pub async fn run(verb: VerbCommand) -> ExitCode {
     match verb {
         VerbCommand::Apply(v) => with(&v.client, async |c| apply::run(c, &v.args, v.client.output).await).await,
         VerbCommand::Get(v) => with(&v.client, async |c| objects::get(c, &v.args, v.client.output).await).await,
-        VerbCommand::Describe(v) => with(&v.client, async |c| objects::describe(c, &v.args, v.client.output).await).await,
+        VerbCommand::Describe(v) => {
+            with(&v.client, async |c| objects::describe(c, &v.args, v.client.output).await).await
+        }
         VerbCommand::Delete(v) => with(&v.client, async |c| objects::delete(c, &v.args, v.client.output).await).await,
         VerbCommand::Build(v) => with(&v.client, async |c| ask::build(c, v.args.clone(), v.client.output).await).await,
         VerbCommand::Send(v) => with(&v.client, async |c| ask::send(c, v.args.clone(), v.client.output).await).await,
-        VerbCommand::Extract(v) => with(&v.client, async |c| ask::extract(c, v.args.clone(), v.client.output).await).await,
+        VerbCommand::Extract(v) => {
+            with(&v.client, async |c| ask::extract(c, v.args.clone(), v.client.output).await).await
+        }
         VerbCommand::Sync(v) => with(&v.client, async |c| ask::sync(c, v.args.clone(), v.client.output).await).await,
-        VerbCommand::Refresh(v) => with(&v.client, async |c| ask::refresh(c, v.args.clone(), v.client.output).await).await,
+        VerbCommand::Refresh(v) => {
+            with(&v.client, async |c| ask::refresh(c, v.args.clone(), v.client.output).await).await
+        }
         VerbCommand::Run(v) => with(&v.client, async |c| ask::run_schedules(c, &v.args, v.client.output).await).await,
         VerbCommand::Wait(v) => with(&v.client, async |c| ask::wait(c, &v.args, v.client.output).await).await,
-        VerbCommand::Rollback(v) => with(&v.client, async |c| ask::rollback(c, v.args.clone(), v.client.output).await).await,
-        VerbCommand::Cancel(v) => with(&v.client, async |c| ask::cancel(c, v.args.clone(), v.client.output).await).await,
+        VerbCommand::Rollback(v) => {
+            with(&v.client, async |c| ask::rollback(c, v.args.clone(), v.client.output).await).await
+        }
+        VerbCommand::Cancel(v) => {
+            with(&v.client, async |c| ask::cancel(c, v.args.clone(), v.client.output).await).await
+        }
         VerbCommand::Retry(v) => with(&v.client, async |c| ask::retry(c, v.args.clone(), v.client.output).await).await,
         VerbCommand::Pause(v) => with(&v.client, async |c| lanes::hold(c, &v.args, true, v.client.output).await).await,
-        VerbCommand::Resume(v) => with(&v.client, async |c| lanes::hold(c, &v.args, false, v.client.output).await).await,
+        VerbCommand::Resume(v) => {
+            with(&v.client, async |c| lanes::hold(c, &v.args, false, v.client.output).await).await
+        }
         VerbCommand::Jobs(v) => with(&v.client, async |c| sheets::jobs(c, &v.args, v.client.output).await).await,
-        VerbCommand::Deliveries(v) => with(&v.client, async |c| sheets::deliveries(c, &v.args, v.client.output).await).await,
+        VerbCommand::Deliveries(v) => {
+            with(&v.client, async |c| sheets::deliveries(c, &v.args, v.client.output).await).await
+        }
         VerbCommand::Lanes(v) => with(&v.client, async |c| sheets::lanes(c, &v.args, v.client.output).await).await,
         VerbCommand::Schedules(v) => with(&v.client, async |c| sheets::schedules(c, v.client.output).await).await,
         VerbCommand::Status(v) => with(&v.client, async |c| status::run(c, v.client.output).await).await,

@@ -121,16 +121,18 @@ fn wrong_usage_is_refused_with_exit_code_2_and_nothing_on_stdout() {
 }
 
 #[test]
-fn a_tree_that_a_site_refuses_ends_with_exit_code_1_and_the_jobs_own_error() {
+fn a_job_that_fails_ends_it_with_exit_code_1_and_the_jobs_own_error() {
     let folder = tempfile::tempdir().unwrap();
-    let source = folder.path().join("tree");
+    let (source, data) = (folder.path().join("tree"), folder.path().join("data"));
     fs::create_dir(&source).unwrap();
-    fs::write(source.join("Readme"), "one").unwrap();
-    fs::write(source.join("README"), "two").unwrap();
-    let output = demo(&source, &folder.path().join("data"));
+    // Nothing that some site would read as a path of another folder is ever built.
+    fs::write(source.join(r"up\down"), "one").unwrap();
+    let output = demo(&source, &data);
     let stderr = String::from_utf8_lossy(&output.stderr).into_owned();
     assert_eq!(output.status.code(), Some(1), "{stderr}");
-    assert!(stderr.contains("README") && stderr.contains("did not succeed"), "{stderr}");
+    for expected in [r"up\down", "the build did not succeed", "rm -rf"] {
+        assert!(stderr.contains(expected), "{expected}: {stderr}");
+    }
     assert!(output.stdout.is_empty(), "{}", String::from_utf8_lossy(&output.stdout));
 }
 

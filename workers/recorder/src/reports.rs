@@ -58,17 +58,26 @@ async fn next(consumer: &mut Consumer, shutdown: &CancellationToken) -> Option<D
 fn decode(delivery: &Delivery) -> Result<Vec<Report>, Fault> {
     if delivery.body.len() > MESSAGE_BYTES_MAX {
         let bytes = delivery.body.len();
-        return Err(Fault::permanent("report-too-large", format!("{bytes} bytes; at most {MESSAGE_BYTES_MAX} are read")));
+        return Err(Fault::permanent(
+            "report-too-large",
+            format!("{bytes} bytes; at most {MESSAGE_BYTES_MAX} are read"),
+        ));
     }
     let message: Reports =
         serde_json::from_slice(&delivery.body).map_err(|e| Fault::permanent("report-malformed", e.to_string()))?;
     if message.schema != SCHEMA {
         let found = message.schema;
-        return Err(Fault::permanent("schema-unknown", format!("schema {found} is not known here; this version reads {SCHEMA}")));
+        return Err(Fault::permanent(
+            "schema-unknown",
+            format!("schema {found} is not known here; this version reads {SCHEMA}"),
+        ));
     }
     if message.reports.is_empty() || message.reports.len() > BATCH_MAX {
         let found = message.reports.len();
-        return Err(Fault::permanent("report-malformed", format!("{found} reports in a message; 1 to {BATCH_MAX} are read")));
+        return Err(Fault::permanent(
+            "report-malformed",
+            format!("{found} reports in a message; 1 to {BATCH_MAX} are read"),
+        ));
     }
     for report in &message.reports {
         attest::check(report, delivery.user_id.as_deref())?;
@@ -111,11 +120,7 @@ async fn process(
 }
 
 /// Tries again while the database is away; a batch applied twice changes nothing.
-async fn apply(
-    records: &Records,
-    reports: &[Report],
-    shutdown: &CancellationToken,
-) -> Result<Recorded, RecordsError> {
+async fn apply(records: &Records, reports: &[Report], shutdown: &CancellationToken) -> Result<Recorded, RecordsError> {
     loop {
         match records.record(reports).await {
             Err(error) if error.is_transient() && !shutdown.is_cancelled() => {

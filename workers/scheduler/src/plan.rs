@@ -37,7 +37,8 @@ pub fn concerned(fleet: &Fleet, request: &Request) -> Result<BTreeSet<Distributi
         definitions.distributions.iter().filter(|(name, d)| wanted(name, d)).map(|(name, _)| name.clone()).collect()
     };
     let named = |name: &DistributionName, d: &Distribution| {
-        (selector.distributions.is_empty() || selector.distributions.contains(name)) && in_components(d, &selector.components)
+        (selector.distributions.is_empty() || selector.distributions.contains(name))
+            && in_components(d, &selector.components)
     };
     Ok(match request.kind {
         RequestKind::Build | RequestKind::Rollback | RequestKind::Extract | RequestKind::Sync => of(&named),
@@ -182,7 +183,8 @@ fn extracts(view: &View, distributions: &BTreeSet<DistributionName>) -> Result<V
 
 /// Builds what may have changed, sends, extracts; waits for builds that are under way (S8).
 fn syncs(view: &View, distributions: &BTreeSet<DistributionName>) -> Result<Vec<PlannedJob>, PlanFault> {
-    let channel = ChannelName::try_from(SYNC_CHANNEL).map_err(|e| PlanFault { code: "unknown", reason: e.to_string() })?;
+    let channel =
+        ChannelName::try_from(SYNC_CHANNEL).map_err(|e| PlanFault { code: "unknown", reason: e.to_string() })?;
     let mut builds = Vec::new();
     let mut deliveries = Deliveries::new(view);
     for name in distributions {
@@ -224,7 +226,11 @@ fn refreshes(
         if definition.active && definition.send.as_ref().is_some_and(Schedule::is_immediate) {
             let there: BTreeSet<DistributionName> = distributions
                 .iter()
-                .filter(|d| view.snapshot.newest.contains_key(*d) && !built.contains(*d) && !view.snapshot.builds.contains_key(*d))
+                .filter(|d| {
+                    view.snapshot.newest.contains_key(*d)
+                        && !built.contains(*d)
+                        && !view.snapshot.builds.contains_key(*d)
+                })
                 .cloned()
                 .collect();
             send_channel(view, &mut deliveries, channel, &there)?;

@@ -21,7 +21,7 @@ pub struct ClientArgs {
     /// Its token; other users of this machine see arguments, so use the variable or a file
     #[arg(long, value_name = "TOKEN", env = "TIDEGATE_TOKEN", hide_env_values = true)]
     pub token: Option<String>,
-    #[arg(long, value_name = "FILE", env = "TIDEGATE_TOKEN_FILE", conflicts_with = "token")]
+    #[arg(long, value_name = "FILE", env = "TIDEGATE_TOKEN_FILE")]
     pub token_file: Option<PathBuf>,
     /// `table` for people; `json` and `yaml` with exact figures and whole ids
     #[arg(short, long, value_name = "FORM", env = "TIDEGATE_OUTPUT", default_value = "table")]

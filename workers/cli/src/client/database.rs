@@ -1,4 +1,4 @@
-//! `db url | migrate | views`. Migrating is the only verb that goes to the database itself: it comes before any service.
+//! `db url | migrate | views`. Migrating goes to the database itself: it comes before any service.
 
 use std::process::ExitCode;
 

@@ -11,7 +11,7 @@ use crate::output::{self, clean};
 pub async fn list(client: Client, args: &LettersArgs, form: Form) -> Result<Outcome, ClientError> {
     let narrow = if args.all { vec![] } else { vec![("state", "kept".to_owned())] };
     let rows: Rows = client.get_with("/v1/sheets/dead-letters", &narrow).await?;
-    sheets::print(&rows, form, |table| table.extra(&["state", "created_at"]))
+    sheets::print(&rows, form, |table| table.extra(&["created_at", "state"]))
 }
 
 pub async fn show(client: Client, args: &LetterArgs, form: Form) -> Result<Outcome, ClientError> {

@@ -161,7 +161,7 @@ impl RequestEnd {
                 table.push(job.cells());
             }
             let empty = ["rev", "subscriber", "needed", "moved", "took", "error"];
-            out.push_str(&table.without_empty(&empty).extra(&["needed", "took", "job"]).render(width_here()));
+            out.push_str(&table.without_empty(&empty).extra(&["needed", "took", "moved", "job"]).render(width_here()));
         }
         let note = self.note.as_deref().map(|note| format!(": {}", clean::line(note))).unwrap_or_default();
         let jobs = if self.jobs.len() == 1 { "1 job".to_owned() } else { format!("{} jobs", self.jobs.len()) };

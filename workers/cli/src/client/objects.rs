@@ -70,7 +70,7 @@ fn list(kind: Kind, listed: &Value) -> String {
         }));
         table.push(row);
     }
-    table.without_empty(&["title"]).extra(&["title", "time_zone"]).render(width_here())
+    table.without_empty(&["title"]).extra(&["time_zone", "title"]).render(width_here())
 }
 
 fn described(description: &Value) -> String {

@@ -41,9 +41,10 @@ async fn ask_service(client: Client, args: &QueryArgs, form: Form) -> Result<Out
 
 async fn ask_file(database: &Path, args: &QueryArgs, form: Form) -> Result<Outcome, ClientError> {
     let sql = statement(args)?;
+    let question = api::question(&sql).map_err(|e| ClientError::Usage(format!("{e} [{}]", e.code)))?;
     let failed = |error: records::RecordsError| ClientError::Local(error.to_string());
     let records = Records::open(&sqlite_url(database)).await.map_err(failed)?;
-    let rows = records.query(&sql).await;
+    let rows = records.query(question).await;
     records.close().await;
     show(&rows.map_err(failed)?, form)
 }

@@ -23,8 +23,8 @@ pub async fn jobs(client: Client, args: &JobsArgs, form: Form) -> Result<Outcome
         ("limit", args.limit.map(|n| n.to_string())),
     ]);
     let rows: Rows = client.get_with("/v1/sheets/jobs", &narrow).await?;
-    let extras = ["lane", "error_code", "created_at", "attempt", "error"];
-    print(&rows, form, |table| table.without_empty(&["error", "error_code"]).extra(&extras))
+    let extras = ["lane", "error_code", "attempt", "created_at", "ended_at"];
+    print(&rows, form, |table| table.without_empty(&["error", "error_code"]).rename("revision", "rev").extra(&extras))
 }
 
 pub async fn deliveries(client: Client, args: &DeliveriesArgs, form: Form) -> Result<Outcome, ClientError> {
@@ -35,7 +35,7 @@ pub async fn deliveries(client: Client, args: &DeliveriesArgs, form: Form) -> Re
         ("state", args.state.clone()),
     ]);
     let rows: Rows = client.get_with("/v1/sheets/deliveries", &narrow).await?;
-    let extras = ["bytes_needed", "error_code", "took_ms", "stored", "error", "bytes_moved"];
+    let extras = ["bytes_needed", "took_ms", "error_code", "bytes_moved", "stored"];
     print(&rows, form, |table| table.without_empty(&["error", "error_code"]).extra(&extras))
 }
 
@@ -45,7 +45,7 @@ pub async fn lanes(client: Client, args: &LanesArgs, form: Form) -> Result<Outco
     print(&rows, form, |table| {
         let table =
             table.rename("job_id", "job").rename("behind_job_id", "behind").rename("expected_start", "expected");
-        table.whole(&["lane"]).extra(&["state", "distribution", "revision", "priority"])
+        table.whole(&["lane"]).extra(&["priority", "revision", "distribution", "behind"])
     })
 }
 

@@ -29,7 +29,7 @@ fn shown(status: &Value, reader: &Reader, width: Option<usize>) -> String {
         for row in rows {
             table.push(columns.iter().map(|column| reader.cell(column, &row[*column])).collect());
         }
-        out.push_str(&table.extra(&["program_version", "last_seen", "distributions"]).render(width));
+        out.push_str(&table.extra(&["program_version", "distributions", "last_seen"]).render(width));
         out.push('\n');
     }
     out.push_str(&format!("deliveries    {}\n", counts(&status["deliveries"])));

@@ -88,7 +88,7 @@ fn settings(data: &Path) -> Settings {
 async fn show(stage: &Stage) -> Result<(), DemoError> {
     let copied = stage.copy().await?;
     stage.apply().await?;
-    stage.until_all_are_present().await?;
+    stage.until_the_relay_knows_its_children().await?;
     stage.build("Building revision 1").await?;
     stage.send("Sending it to four servers in two tiers").await?;
     let first = stage.verify().await?;

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use queue::{Outgoing, Queue};
 use records::Records;
-use schemas::{QueueName, Request, RequestId, RequestKind};
+use schemas::{ChildKey, QueueName, Request, RequestId, RequestKind};
 use tokio::time::Instant;
 use uuid::Uuid;
 
@@ -15,7 +15,7 @@ use super::board::Board;
 use super::change::{self, Change};
 use super::compare::{self, Verified};
 use super::copy::{self, Copied};
-use super::definitions::{self, CHANNEL, DISTRIBUTION, SITES};
+use super::definitions::{self, CHANNEL, DISTRIBUTION, RELAY, SITES};
 use super::error::DemoError;
 use super::place::Place;
 
@@ -49,22 +49,24 @@ impl Stage {
         Ok(())
     }
 
-    /// Children fetch from the relay only once it knows their keys.
-    pub async fn until_all_are_present(&self) -> Result<(), DemoError> {
-        let sql = "SELECT COUNT(*) FROM subscribers WHERE state = 'present'";
+    /// Until the relay was told the keys of its children: before, it refuses them, and they go past it to the origin.
+    pub async fn until_the_relay_knows_its_children(&self) -> Result<(), DemoError> {
         let deadline = Instant::now() + PRESENCE_TIME;
-        while self.records.query(sql).await?.rows.first().and_then(|row| row[0].as_u64())
-            != Some(SITES.len() as u64 + 1)
-        {
+        while !self.relay_knows_its_children().await? {
             if Instant::now() > deadline {
-                return Err(DemoError::TooSlow {
-                    what: "the start of the sites".into(),
-                    seconds: PRESENCE_TIME.as_secs(),
-                });
+                let what = "the start of the sites".to_owned();
+                return Err(DemoError::TooSlow { what, seconds: PRESENCE_TIME.as_secs() });
             }
             tokio::time::sleep(LOOK_EVERY).await;
         }
         Ok(())
+    }
+
+    async fn relay_knows_its_children(&self) -> Result<bool, DemoError> {
+        let sites = self.records.sites().await?;
+        let Some(relay) = sites.get(RELAY) else { return Ok(false) };
+        let told: Vec<ChildKey> = serde_json::from_str(&relay.children_sent).unwrap_or_default();
+        Ok(told.len() == SITES.len())
     }
 
     pub async fn build(&self, title: &str) -> Result<(), DemoError> {

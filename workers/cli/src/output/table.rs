@@ -27,15 +27,15 @@ struct Column {
     right: bool,
     /// People type it again, so it is never cut.
     is_whole: bool,
-    /// Given up when there is no room, the last one first.
-    is_extra: bool,
+    /// Given up when there is no room, the lowest first.
+    extra: Option<usize>,
 }
 
 impl Table {
     pub fn new(titles: &[&str]) -> Table {
         let columns = titles
             .iter()
-            .map(|title| Column { title: title.to_uppercase(), right: false, is_whole: false, is_extra: false })
+            .map(|title| Column { title: title.to_uppercase(), right: false, is_whole: false, extra: None })
             .collect();
         Table { columns, rows: Vec::new() }
     }
@@ -54,10 +54,10 @@ impl Table {
         table
     }
 
-    /// Columns that go first when there is no room.
+    /// Columns that go when there is no room, in this order.
     pub fn extra(mut self, titles: &[&str]) -> Table {
         for column in &mut self.columns {
-            column.is_extra |= titles.iter().any(|title| title.eq_ignore_ascii_case(&column.title));
+            column.extra = titles.iter().position(|title| title.eq_ignore_ascii_case(&column.title));
         }
         self
     }
@@ -102,7 +102,8 @@ impl Table {
                 if cut(&mut widths, &least, width) {
                     break;
                 }
-                let Some(extra) = self.columns.iter().rposition(|column| column.is_extra) else {
+                let extra = (0..self.columns.len()).filter(|&i| self.columns[i].extra.is_some());
+                let Some(extra) = extra.min_by_key(|&i| self.columns[i].extra) else {
                     cut(&mut widths, &least, total(&least));
                     break;
                 };

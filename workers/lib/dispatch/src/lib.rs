@@ -108,7 +108,8 @@ impl Dispatcher {
         let body = serde_json::to_vec(control).map_err(|e| QueueError::Refused { reason: e.to_string() })?;
         let mut declared = self.declared.lock().await;
         self.declare(&mut declared, &queue).await?;
-        let sent = self.queue.publish(vec![Outgoing::new(queue.clone(), body)]).await.into_iter().next().unwrap_or(Ok(()));
+        let sent =
+            self.queue.publish(vec![Outgoing::new(queue.clone(), body)]).await.into_iter().next().unwrap_or(Ok(()));
         if sent.is_err() {
             declared.remove(&queue);
         }

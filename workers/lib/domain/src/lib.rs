@@ -3,11 +3,11 @@
 
 pub mod definitions;
 pub mod effective;
+pub mod retry;
 pub mod routing;
 pub mod schedule;
 pub mod site;
+pub mod state;
 pub mod target_path;
 pub mod targets;
 pub mod variables;
-pub mod retry;
-pub mod state;

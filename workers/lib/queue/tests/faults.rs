@@ -133,6 +133,7 @@ async fn a_full_brokers_block_is_told_and_acknowledgements_still_pass() {
 
 #[tokio::test]
 async fn a_half_open_connection_is_noticed_within_two_heartbeats() {
+    tracing_subscriber::fmt().with_env_filter("debug,lapin=debug").with_writer(std::io::stderr).init();
     let Some(vhost) = Vhost::fresh() else { return };
     let proxy = Proxy::start(vhost.server()).await;
     let heartbeat_s = 2;

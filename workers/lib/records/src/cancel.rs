@@ -117,9 +117,7 @@ impl Records {
         let rows = promote::load(self.reader(), jobs.iter().map(ToString::to_string).collect()).await?;
         let mut planned = Vec::with_capacity(jobs.len());
         for id in jobs {
-            let job = rows
-                .get(&id.to_string())
-                .ok_or_else(|| RecordsError::Unknown { what: format!("job {id}") })?;
+            let job = rows.get(&id.to_string()).ok_or_else(|| RecordsError::Unknown { what: format!("job {id}") })?;
             if !matches!(job.state, State::Failed | State::Cancelled) {
                 return Err(RecordsError::Refused {
                     code: "not-retryable",

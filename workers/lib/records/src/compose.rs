@@ -3,11 +3,11 @@
 
 use std::collections::{BTreeSet, HashMap};
 
+use schemas::definitions::Priority;
 use schemas::{
     BuildTask, ContentSource, ExtractTask, Follow, JobMessage, Lane, QueueName, RevisionRef, SCHEMA, SendTask, Seq,
     Settings, SubscriberName, Task,
 };
-use schemas::definitions::Priority;
 use sea_orm::{ConnectionTrait, FromQueryResult};
 
 use crate::db::RecordsError;
@@ -186,7 +186,10 @@ impl Beside {
     fn revision(&self, job: &JobRow, number: Option<i64>) -> Result<RevisionRef, RecordsError> {
         let found = number.and_then(|n| self.headers.get(&(job.raw.distribution.clone(), n)));
         found.copied().ok_or_else(|| {
-            RecordsError::Corrupt(format!("job {}: revision {number:?} of {} is not recorded", job.id, job.distribution))
+            RecordsError::Corrupt(format!(
+                "job {}: revision {number:?} of {} is not recorded",
+                job.id, job.distribution
+            ))
         })
     }
 }

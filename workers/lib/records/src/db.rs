@@ -24,7 +24,9 @@ pub enum RecordsError {
     Unavailable { reason: String },
     #[error("`{scheme}` is not a database that this program speaks: sqlite://PATH{postgres}")]
     UnknownScheme { scheme: String, postgres: &'static str },
-    #[error("the definitions were changed by somebody else meanwhile (version {found}, not {expected}); read them again and repeat")]
+    #[error(
+        "the definitions were changed by somebody else meanwhile (version {found}, not {expected}); read them again and repeat"
+    )]
     Conflict { expected: u64, found: u64 },
     #[error("request {id} exists already with another body")]
     RequestConflict { id: schemas::RequestId },

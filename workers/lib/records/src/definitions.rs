@@ -6,7 +6,9 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use domain::definitions::{Accepted, Rename};
 use domain::{effective, schedule, site, targets};
 use schemas::name::Kind;
-use schemas::{ConsoleName, Definitions, DistributionName, Request, RequestId, RequestKind, Schedule, Settings, StoreId};
+use schemas::{
+    ConsoleName, Definitions, DistributionName, Request, RequestId, RequestKind, Schedule, Settings, StoreId,
+};
 use sea_orm::{ConnectionTrait, DatabaseTransaction, FromQueryResult, Value};
 use serde::Serialize;
 use serde_json::{Map, Value as Json};
@@ -86,13 +88,9 @@ impl Records {
     ) -> Result<Applied, RecordsError> {
         let now_ms = clock_ms();
         let tx = self.begin().await?;
-        let found = sql::number(
-            &tx,
-            "SELECT number FROM tide_meta WHERE name = 'fleet_version' {for_update}",
-            vec![],
-        )
-        .await?
-        .unwrap_or(0) as u64;
+        let found = sql::number(&tx, "SELECT number FROM tide_meta WHERE name = 'fleet_version' {for_update}", vec![])
+            .await?
+            .unwrap_or(0) as u64;
         if found != based_on {
             return Err(RecordsError::Conflict { expected: based_on, found });
         }
@@ -104,8 +102,12 @@ impl Records {
         let touched = objects.iter().any(|o| o.change != Change::Unchanged);
         let mut asked = Vec::new();
         if touched {
-            sql::exec(&tx, "UPDATE tide_meta SET number = $1 WHERE name = 'fleet_version'", vec![(version as i64).into()])
-                .await?;
+            sql::exec(
+                &tx,
+                "UPDATE tide_meta SET number = $1 WHERE name = 'fleet_version'",
+                vec![(version as i64).into()],
+            )
+            .await?;
             write_targets(&tx, &accepted.definitions).await?;
             write_settings(&tx, &accepted.definitions, version).await?;
             write_schedules(&tx, &accepted.definitions, now_ms).await?;
@@ -117,11 +119,13 @@ impl Records {
 }
 
 async fn read(c: &impl ConnectionTrait, version: u64) -> Result<Fleet, RecordsError> {
-    let rows: Vec<ObjectRow> = sql::rows(c, "SELECT kind, name, spec, store FROM tide_objects ORDER BY kind, name", vec![]).await?;
+    let rows: Vec<ObjectRow> =
+        sql::rows(c, "SELECT kind, name, spec, store FROM tide_objects ORDER BY kind, name", vec![]).await?;
     let mut sections: Map<String, Json> = Map::new();
     let mut stores = BTreeMap::new();
     for row in rows {
-        let kind = Kind::parse(&row.kind).ok_or_else(|| RecordsError::Corrupt(format!("object kind `{}`", row.kind)))?;
+        let kind =
+            Kind::parse(&row.kind).ok_or_else(|| RecordsError::Corrupt(format!("object kind `{}`", row.kind)))?;
         let section = sections.entry(kind.plural()).or_insert_with(|| Json::Object(Map::new()));
         if let (Some(store), Ok(name)) = (row.store, DistributionName::try_from(row.name.as_str())) {
             stores.insert(name, store.parse().map_err(|e| RecordsError::Corrupt(format!("store id: {e}")))?);
@@ -190,14 +194,16 @@ async fn write_objects(
             now_ms.into(),
         ]);
     }
-    let head = "INSERT INTO tide_objects (kind, name, spec, title, version, created_seq, store, created_ms, changed_ms)";
+    let head =
+        "INSERT INTO tide_objects (kind, name, spec, title, version, created_seq, store, created_ms, changed_ms)";
     let tail = "ON CONFLICT (kind, name) DO UPDATE SET spec = excluded.spec, title = excluded.title,
         version = tide_objects.version + 1, changed_ms = excluded.changed_ms";
     sql::insert_rows(tx, head, &rows, tail).await?;
     sql::exec(tx, "UPDATE tide_meta SET number = $1 WHERE name = 'created_seq'", vec![created_seq.into()]).await?;
     for ((kind, name), _) in existing {
         let deleted = Kind::parse(&kind).ok_or_else(|| RecordsError::Corrupt(format!("object kind `{kind}`")))?;
-        sql::exec(tx, "DELETE FROM tide_objects WHERE kind = $1 AND name = $2", vec![kind.into(), name.clone().into()]).await?;
+        sql::exec(tx, "DELETE FROM tide_objects WHERE kind = $1 AND name = $2", vec![kind.into(), name.clone().into()])
+            .await?;
         changes.push(ObjectChange { kind: deleted, name, change: Change::Deleted });
     }
     Ok(changes)
@@ -212,7 +218,12 @@ fn places(kind: Kind) -> &'static [(&'static str, &'static str)] {
             ("tide_packs", "distribution"),
             ("tide_holdings", "distribution"),
         ],
-        Kind::Subscriber => &[("tide_jobs", "subscriber"), ("tide_holdings", "subscriber"), ("tide_sites", "subscriber"), ("tide_settings", "subscriber")],
+        Kind::Subscriber => &[
+            ("tide_jobs", "subscriber"),
+            ("tide_holdings", "subscriber"),
+            ("tide_sites", "subscriber"),
+            ("tide_settings", "subscriber"),
+        ],
         Kind::Channel => &[("tide_jobs", "channel")],
         Kind::Distributor => &[("tide_jobs", "distributor")],
         Kind::Group | Kind::Hierarchy | Kind::Sync => &[],
@@ -224,7 +235,9 @@ async fn carry_out(tx: &DatabaseTransaction, rename: &Rename) -> Result<(), Reco
     let (old, new) = (Value::from(rename.old.clone()), Value::from(rename.new.clone()));
     for (table, column) in places(rename.kind) {
         if *table == "tide_jobs" {
-            let open = format!("SELECT COUNT(*) FROM tide_jobs WHERE {column} = $1 AND state IN ('waiting', 'queued', 'running')");
+            let open = format!(
+                "SELECT COUNT(*) FROM tide_jobs WHERE {column} = $1 AND state IN ('waiting', 'queued', 'running')"
+            );
             let open = sql::number(tx, &open, vec![old.clone()]).await?.unwrap_or(0);
             if open > 0 {
                 return Err(RecordsError::Refused {
@@ -236,7 +249,8 @@ async fn carry_out(tx: &DatabaseTransaction, rename: &Rename) -> Result<(), Reco
                 });
             }
         }
-        sql::exec(tx, &format!("UPDATE {table} SET {column} = $1 WHERE {column} = $2"), vec![new.clone(), old.clone()]).await?;
+        sql::exec(tx, &format!("UPDATE {table} SET {column} = $1 WHERE {column} = $2"), vec![new.clone(), old.clone()])
+            .await?;
     }
     let text = "UPDATE tide_objects SET name = $1 WHERE kind = $2 AND name = $3";
     sql::exec(tx, text, vec![new, rename.kind.as_str().into(), old]).await?;
@@ -257,7 +271,8 @@ async fn write_targets(tx: &DatabaseTransaction, definitions: &Definitions) -> R
             ]
         })
         .collect();
-    sql::insert_rows(tx, "INSERT INTO tide_targets (channel, distribution, subscriber, active, why)", &rows, "").await?;
+    sql::insert_rows(tx, "INSERT INTO tide_targets (channel, distribution, subscriber, active, why)", &rows, "")
+        .await?;
     Ok(())
 }
 
@@ -335,7 +350,8 @@ async fn write_schedules(tx: &DatabaseTransaction, definitions: &Definitions, no
         rows.push(vec![name.into(), verb.into(), object.into(), spec.into(), now_ms.into(), next.into()]);
     }
     let tail = "ON CONFLICT (name) DO UPDATE SET spec = excluded.spec, anchor_ms = excluded.anchor_ms, next_due_ms = excluded.next_due_ms";
-    sql::insert_rows(tx, "INSERT INTO tide_schedules (name, verb, object, spec, anchor_ms, next_due_ms)", &rows, tail).await?;
+    sql::insert_rows(tx, "INSERT INTO tide_schedules (name, verb, object, spec, anchor_ms, next_due_ms)", &rows, tail)
+        .await?;
     for gone in before.into_keys() {
         sql::exec(tx, "DELETE FROM tide_schedules WHERE name = $1", vec![gone.into()]).await?;
     }
@@ -356,7 +372,8 @@ async fn ask_refreshes(
             continue;
         }
         let seed = format!("tidegate/apply/{version}/refresh/{name}");
-        let mut request = Request::new(RequestId(Uuid::new_v5(&Uuid::NAMESPACE_OID, seed.as_bytes())), RequestKind::Refresh);
+        let mut request =
+            Request::new(RequestId(Uuid::new_v5(&Uuid::NAMESPACE_OID, seed.as_bytes())), RequestKind::Refresh);
         request.selector.distributors.push(name.clone());
         request.console = console.cloned();
         if requests::insert_own(tx, &request, "apply", now_ms).await? {

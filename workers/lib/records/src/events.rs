@@ -1,7 +1,7 @@
 //! What happened to a job between its planning and its end.
 
-use sea_orm::{ConnectionTrait, Value};
 use schemas::JobId;
+use sea_orm::{ConnectionTrait, Value};
 
 use crate::db::RecordsError;
 use crate::sql;
@@ -29,6 +29,7 @@ pub(crate) async fn insert(c: &impl ConnectionTrait, events: &[JobEvent]) -> Res
             ]
         })
         .collect();
-    sql::insert_rows(c, "INSERT INTO tide_job_events (job_id, at_ms, attempt, event, worker, detail)", &rows, "").await?;
+    sql::insert_rows(c, "INSERT INTO tide_job_events (job_id, at_ms, attempt, event, worker, detail)", &rows, "")
+        .await?;
     Ok(())
 }

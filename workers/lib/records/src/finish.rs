@@ -50,7 +50,8 @@ async fn end_dependents(c: &impl ConnectionTrait, bad: &[Ended], now_ms: i64) ->
         ]);
         ended.push(Ended { job: dependent.id, state: awaited });
     }
-    let rest = "UPDATE tide_jobs SET state = v.state, error_code = 'awaited-failed', error = v.error, ended_ms = v.ended_ms
+    let rest =
+        "UPDATE tide_jobs SET state = v.state, error_code = 'awaited-failed', error = v.error, ended_ms = v.ended_ms
         FROM v WHERE tide_jobs.id = v.id AND tide_jobs.state IN ('waiting', 'queued')";
     sql::with_rows(c, &["id", "state", "error", "ended_ms"], &rows, rest).await?;
     Ok(ended)

@@ -5,7 +5,9 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use domain::state::State;
 use schemas::definitions::{Allowance, DistributionType, FileSource, Mode, Priority};
-use schemas::{ChannelName, DistributionName, DistributorName, JobId, JobKind, Lane, RequestId, StoreId, SubscriberName};
+use schemas::{
+    ChannelName, DistributionName, DistributorName, JobId, JobKind, Lane, RequestId, StoreId, SubscriberName,
+};
 use sea_orm::{ConnectionTrait, DatabaseTransaction, FromQueryResult, Value};
 use serde::{Deserialize, Serialize};
 
@@ -192,8 +194,12 @@ async fn awaited_lanes(c: &impl ConnectionTrait, jobs: &[PlannedJob]) -> Result<
 async fn open_jobs(c: &impl ConnectionTrait, jobs: &[PlannedJob]) -> Result<Vec<OpenKey>, RecordsError> {
     let distributions: Vec<String> =
         jobs.iter().map(|j| j.distribution.to_string()).collect::<BTreeSet<_>>().into_iter().collect();
-    let subscribers: Vec<String> =
-        jobs.iter().filter_map(|j| Some(j.subscriber.as_ref()?.to_string())).collect::<BTreeSet<_>>().into_iter().collect();
+    let subscribers: Vec<String> = jobs
+        .iter()
+        .filter_map(|j| Some(j.subscriber.as_ref()?.to_string()))
+        .collect::<BTreeSet<_>>()
+        .into_iter()
+        .collect();
     let who = if subscribers.is_empty() {
         "subscriber IS NULL".to_owned()
     } else {
@@ -219,7 +225,9 @@ async fn supersede(
 ) -> Result<Vec<Ended>, RecordsError> {
     let mut newest: HashMap<(&str, &str), u64> = HashMap::new();
     for job in jobs {
-        if let (Some(subscriber), Some(revision), Template::Send { .. }) = (&job.subscriber, job.revision, &job.template) {
+        if let (Some(subscriber), Some(revision), Template::Send { .. }) =
+            (&job.subscriber, job.revision, &job.template)
+        {
             let slot = newest.entry((subscriber.as_str(), job.distribution.as_str())).or_default();
             *slot = (*slot).max(revision);
         }
@@ -234,7 +242,8 @@ async fn supersede(
             ended.push(Ended { job: old.id.clone(), state: State::Cancelled });
         }
     }
-    let rest = "UPDATE tide_jobs SET state = 'cancelled', error_code = 'superseded', note = v.note, ended_ms = v.ended_ms
+    let rest =
+        "UPDATE tide_jobs SET state = 'cancelled', error_code = 'superseded', note = v.note, ended_ms = v.ended_ms
         FROM v WHERE tide_jobs.id = v.id AND tide_jobs.state = 'waiting'";
     sql::with_rows(c, &["id", "note", "ended_ms"], &rows, rest).await?;
     Ok(ended)
@@ -256,8 +265,9 @@ fn carried_by_published(extract: &OpenKey, open: &[OpenKey]) -> bool {
 fn attachable_builds(jobs: &[PlannedJob], open: &[OpenKey]) -> HashMap<JobId, JobId> {
     let mut known = HashMap::new();
     for job in jobs.iter().filter(|j| j.template.kind() == JobKind::Build) {
-        let unstarted =
-            open.iter().find(|o| o.kind == "build" && o.distribution == job.distribution.as_str() && o.started_ms.is_none());
+        let unstarted = open
+            .iter()
+            .find(|o| o.kind == "build" && o.distribution == job.distribution.as_str() && o.started_ms.is_none());
         if let Some(id) = unstarted.and_then(|o| o.id.parse::<JobId>().ok())
             && id != job.id
         {
@@ -391,8 +401,7 @@ async fn link(
     known: &HashMap<JobId, JobId>,
 ) -> Result<(), RecordsError> {
     let ids: BTreeSet<JobId> = jobs.iter().map(|j| known.get(&j.id).copied().unwrap_or(j.id)).collect();
-    let rows: Vec<Vec<Value>> =
-        ids.iter().map(|id| vec![request.to_string().into(), id.to_string().into()]).collect();
+    let rows: Vec<Vec<Value>> = ids.iter().map(|id| vec![request.to_string().into(), id.to_string().into()]).collect();
     let head = "INSERT INTO tide_request_jobs (request_id, job_id)";
     sql::insert_rows(c, head, &rows, "ON CONFLICT (request_id, job_id) DO NOTHING").await?;
     Ok(())

@@ -31,10 +31,7 @@ fn row(lane: &Lane) -> Vec<Value> {
 }
 
 /// Locks until the transaction ends; absent lanes are left out.
-pub(crate) async fn lock(
-    c: &impl ConnectionTrait,
-    names: &BTreeSet<String>,
-) -> Result<Vec<LockedLane>, RecordsError> {
+pub(crate) async fn lock(c: &impl ConnectionTrait, names: &BTreeSet<String>) -> Result<Vec<LockedLane>, RecordsError> {
     let names: Vec<&String> = names.iter().collect();
     let mut locked = Vec::with_capacity(names.len());
     for part in names.chunks(sql::rows_per_statement(1)) {

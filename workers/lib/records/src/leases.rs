@@ -31,8 +31,7 @@ impl Records {
                     THEN tide_leases.term ELSE tide_leases.term + 1 END
             WHERE tide_leases.holder = excluded.holder OR tide_leases.until_ms <= {now_ms}
             RETURNING holder, term, until_ms";
-        let row: Option<Row> =
-            sql::row(self.writer(), text, vec![name.into(), holder.into(), ttl_ms.into()]).await?;
+        let row: Option<Row> = sql::row(self.writer(), text, vec![name.into(), holder.into(), ttl_ms.into()]).await?;
         Ok(row.map(|r| Term { name, holder: r.holder, term: r.term, until_ms: r.until_ms }))
     }
 

@@ -48,11 +48,7 @@ pub(crate) async fn promote(
     compose::compose(c, numbered).await
 }
 
-async fn candidates(
-    c: &impl ConnectionTrait,
-    lanes: &[LockedLane],
-    now_ms: i64,
-) -> Result<Vec<JobRow>, RecordsError> {
+async fn candidates(c: &impl ConnectionTrait, lanes: &[LockedLane], now_ms: i64) -> Result<Vec<JobRow>, RecordsError> {
     let names: Vec<String> = lanes.iter().map(|l| l.name.clone()).collect();
     let list = sql::list(2, names.len());
     let text = format!(
@@ -174,7 +170,8 @@ async fn end(
 ) -> Result<Ended, RecordsError> {
     let text = "UPDATE tide_jobs SET state = $1, error_code = $2, error = $3, ended_ms = $4 WHERE id = $5";
     let id = job.raw.id.clone();
-    sql::exec(c, text, vec![state.as_str().into(), code.into(), error.into(), now_ms.into(), id.clone().into()]).await?;
+    sql::exec(c, text, vec![state.as_str().into(), code.into(), error.into(), now_ms.into(), id.clone().into()])
+        .await?;
     Ok(Ended { job: id, state })
 }
 

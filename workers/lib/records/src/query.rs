@@ -134,7 +134,8 @@ impl Records {
     #[cfg(feature = "postgres")]
     async fn query_postgres(&self, text: &str) -> Result<Rows, RecordsError> {
         let mut connection = sqlx::PgConnection::connect(self.url()).await.map_err(failed)?;
-        let begin = "SET SESSION CHARACTERISTICS AS TRANSACTION READ ONLY; SET statement_timeout = '30s'; BEGIN READ ONLY";
+        let begin =
+            "SET SESSION CHARACTERISTICS AS TRANSACTION READ ONLY; SET statement_timeout = '30s'; BEGIN READ ONLY";
         sqlx::raw_sql(begin).execute(&mut connection).await.map_err(failed)?;
         let prepared = (&mut connection).prepare(sqlx::AssertSqlSafe(text.to_owned()).into_sql_str()).await;
         let columns = columns(&prepared.map_err(failed)?);

@@ -36,8 +36,7 @@ impl Records {
         if reports.is_empty() {
             return Ok(Recorded::default());
         }
-        let ids: Vec<String> =
-            reports.iter().map(|r| r.job.to_string()).collect::<BTreeSet<_>>().into_iter().collect();
+        let ids: Vec<String> = reports.iter().map(|r| r.job.to_string()).collect::<BTreeSet<_>>().into_iter().collect();
         let now_ms = clock_ms();
         let tx = self.begin().await?;
         let names = lanes::around(&tx, &ids).await?;
@@ -111,9 +110,7 @@ impl Batch {
         let happening = match &report.event {
             Event::Started {} => Happening::Started { attempt: report.attempt },
             Event::Succeeded { .. } => Happening::Succeeded,
-            Event::Failed { fault, .. } => {
-                Happening::Failed { attempt: report.attempt, permanent: fault.permanent }
-            }
+            Event::Failed { fault, .. } => Happening::Failed { attempt: report.attempt, permanent: fault.permanent },
             Event::Yielded {} => Happening::Yielded { attempt: report.attempt },
             Event::Cancelled {} => Happening::Cancelled,
         };
@@ -332,8 +329,23 @@ impl Batch {
             })
             .collect();
         let columns = [
-            "id", "state", "attempt", "not_before", "worker", "code", "error", "result", "revision", "content", "needed", "moved",
-            "files", "took", "started", "ended", "unpublish",
+            "id",
+            "state",
+            "attempt",
+            "not_before",
+            "worker",
+            "code",
+            "error",
+            "result",
+            "revision",
+            "content",
+            "needed",
+            "moved",
+            "files",
+            "took",
+            "started",
+            "ended",
+            "unpublish",
         ];
         // First what frees a lane, then what takes it.
         let (taking, freeing): (Vec<_>, Vec<_>) = rows.into_iter().partition(|row| row[1] == Value::from("running"));
@@ -353,7 +365,8 @@ impl Batch {
         }
         let lanes: BTreeSet<&str> = starting.iter().map(|id| self.rows[*id].raw.lane.as_str()).collect();
         let names: Vec<String> = lanes.iter().map(|&l| l.to_owned()).collect();
-        let text = format!("SELECT id FROM tide_jobs WHERE state = 'running' AND lane IN ({})", sql::list(1, names.len()));
+        let text =
+            format!("SELECT id FROM tide_jobs WHERE state = 'running' AND lane IN ({})", sql::list(1, names.len()));
         let running = sql::texts(c, &text, sql::values(&names)).await?;
         let still: BTreeSet<String> = running
             .into_iter()

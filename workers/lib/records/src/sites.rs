@@ -110,9 +110,13 @@ impl Records {
                 })
                 .collect();
             let Some(row) = sites.get(parent.as_str()) else { continue };
-            if row.children_sent != serde_json::to_string(&keys)? && !(keys.is_empty() && row.children_sent.is_empty()) {
+            if row.children_sent != serde_json::to_string(&keys)? && !(keys.is_empty() && row.children_sent.is_empty())
+            {
                 let version = row.children_version as u64 + 1;
-                out.push(ControlToSend { subscriber: parent.clone(), control: Control::Children { version, children: keys } });
+                out.push(ControlToSend {
+                    subscriber: parent.clone(),
+                    control: Control::Children { version, children: keys },
+                });
             }
         }
         Ok(out)

@@ -114,7 +114,12 @@ impl Records {
             OR EXISTS (SELECT 1 FROM tide_jobs j WHERE j.kind = 'build' AND j.distribution = o.name AND j.created_ms >= o.changed_ms
                 AND j.state <> 'cancelled') THEN 0 ELSE 1 END
             FROM tide_objects o WHERE o.kind = 'distribution' AND o.name = $1";
-        let row = sql::row::<Flag>(self.reader(), &format!("SELECT CAST(({text}) AS INTEGER) AS flag"), vec![distribution.to_string().into()]).await?;
+        let row = sql::row::<Flag>(
+            self.reader(),
+            &format!("SELECT CAST(({text}) AS INTEGER) AS flag"),
+            vec![distribution.to_string().into()],
+        )
+        .await?;
         Ok(row.and_then(|r| r.flag).unwrap_or(0) == 1)
     }
 }

@@ -98,7 +98,10 @@ impl Records {
         let rows: Vec<MetaRow> = sql::rows(self.reader(), text, vec![]).await?;
         let of: HashMap<String, i64> = rows.into_iter().map(|r| (r.name, r.number)).collect();
         let get = |name: &str| of.get(name).copied().unwrap_or(0);
-        Ok(Hearing { judged_ms: get("now").min(get("reports_through_ms")), listening_since_ms: get("listening_since_ms") })
+        Ok(Hearing {
+            judged_ms: get("now").min(get("reports_through_ms")),
+            listening_since_ms: get("listening_since_ms"),
+        })
     }
 
     /// Sites that are silent, and waits for them that have lasted long enough.
@@ -137,7 +140,8 @@ impl Records {
                 lists.insert(&job.open_jobs, open.into_iter().map(|o| o.job).collect());
             }
         }
-        let listed = |job: &Published| job.id.parse().is_ok_and(|id: JobId| lists[job.open_jobs.as_str()].contains(&id));
+        let listed =
+            |job: &Published| job.id.parse().is_ok_and(|id: JobId| lists[job.open_jobs.as_str()].contains(&id));
         let in_hand: HashSet<&str> = published.iter().filter(|j| listed(j)).map(|j| j.lane.as_str()).collect();
         let lost = published.iter().filter(|j| j.old == 1 && !in_hand.contains(j.lane.as_str()));
         let lost = lost.map(|j| (j.id.clone(), j.attempt)).collect();
@@ -194,8 +198,14 @@ impl Records {
         let text = "SELECT id FROM tide_jobs WHERE kind = 'build' AND state = 'running' AND lease_until_ms < $1 AND $2 + 30000 < $1 LIMIT 500";
         let values = vec![hearing.judged_ms.into(), hearing.listening_since_ms.into()];
         let lost = sql::texts(self.reader(), text, values).await?;
-        self.happen(term, lost, |attempt| Happening::Lost { attempt }, "builder-lost", "its builder has been silent past the lease")
-            .await
+        self.happen(
+            term,
+            lost,
+            |attempt| Happening::Lost { attempt },
+            "builder-lost",
+            "its builder has been silent past the lease",
+        )
+        .await
     }
 
     async fn give_up(&self, term: &Term, thresholds: &Thresholds) -> Result<u64, RecordsError> {
@@ -204,8 +214,7 @@ impl Records {
             WHERE j.subscriber IS NOT NULL AND j.state IN ('waiting', 'queued', 'running')
                 AND COALESCE(s.presence_ms, 0) < $1 AND j.created_ms < $1 AND $2 < $1 LIMIT 500";
         let limit = hearing.judged_ms - thresholds.give_up_after_ms;
-        let silent =
-            sql::texts(self.reader(), text, vec![limit.into(), hearing.listening_since_ms.into()]).await?;
+        let silent = sql::texts(self.reader(), text, vec![limit.into(), hearing.listening_since_ms.into()]).await?;
         let what = "its site has been silent for longer than `give_up_after`; `retry` makes a new job once it is back";
         self.happen(term, silent, |_| Happening::Ended(State::Failed), "site-silent", what).await
     }

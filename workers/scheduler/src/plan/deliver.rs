@@ -191,7 +191,8 @@ impl<'a> Deliveries<'a> {
         let held = self.held(name, subscriber);
         let wanted = self.view.request.options.revision.or_else(|| held.extracted.and_then(|n| n.checked_sub(1)));
         let Some(revision) = wanted.filter(|&n| n > 0) else {
-            let reason = format!("{subscriber} has no earlier revision of {name} to go back to; name one with --revision");
+            let reason =
+                format!("{subscriber} has no earlier revision of {name} to go back to; name one with --revision");
             return Err(PlanFault { code: "revision-unknown", reason });
         };
         let target = self.view.targets.iter().find(|t| t.subscriber == *subscriber && t.distribution == *name);

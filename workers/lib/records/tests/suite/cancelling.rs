@@ -37,7 +37,10 @@ pub async fn a_retry_is_a_new_job(scene: &Scene) {
     let inserted = scene.insert(request, &again).await;
     assert_eq!((inserted.new, inserted.publish.len()), (1, 1));
     assert_ne!(again[0].id, job.id);
-    assert_eq!(scene.text(&format!("SELECT retry_of FROM jobs WHERE id = '{}'", again[0].id)).await, job.id.to_string());
+    assert_eq!(
+        scene.text(&format!("SELECT retry_of FROM jobs WHERE id = '{}'", again[0].id)).await,
+        job.id.to_string()
+    );
     assert_eq!(scene.state(job.id).await, "failed", "a terminal state never changes");
     scene.report(&[succeeded(&again[0], sent())]).await;
     assert_eq!(scene.number("SELECT retried FROM failures").await, 1);

@@ -1,6 +1,6 @@
 use records::{Change, RecordsError};
 
-use super::{FLEET, Scene, extracted, extract, sent, send, succeeded};
+use super::{FLEET, Scene, extract, extracted, send, sent, succeeded};
 
 pub async fn apply_creates_changes_and_leaves_alone(scene: &Scene) {
     let first = scene.apply(FLEET).await;

@@ -22,8 +22,7 @@ pub async fn a_lane_gives_out_its_depth_and_the_rest_wait(scene: &Scene) {
     let first = jobs.iter().find(|j| j.id == inserted.publish[0].job).unwrap();
     let recorded = scene.report(&[succeeded(first, sent())]).await;
     assert_eq!(recorded.publish.len(), 1);
-    let numbers: Vec<u64> =
-        inserted.publish.iter().chain(&recorded.publish).map(|message| message.seq.n).collect();
+    let numbers: Vec<u64> = inserted.publish.iter().chain(&recorded.publish).map(|message| message.seq.n).collect();
     assert_eq!(numbers, [1, 2, 3], "a lane counts its messages");
 }
 

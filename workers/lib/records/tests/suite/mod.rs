@@ -15,8 +15,8 @@ use std::collections::{BTreeMap, HashMap};
 use records::{Inserted, OnBad, PlannedJob, PlannedWait, Records, Template, Term};
 use schemas::definitions::{DistributionType, FileSource, Mode, Priority};
 use schemas::{
-    BuildResult, Digest, Event, ExtractOutcome, ExtractResult, Fault, JobId, JobResult, Lane, NewRevision, Report, Request,
-    RequestId, RequestKind, SendResult, StoreId,
+    BuildResult, Digest, Event, ExtractOutcome, ExtractResult, Fault, JobId, JobResult, Lane, NewRevision, Report,
+    Request, RequestId, RequestKind, SendResult, StoreId,
 };
 use uuid::Uuid;
 

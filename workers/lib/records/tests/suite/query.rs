@@ -19,14 +19,38 @@ pub async fn every_view_can_be_read(scene: &Scene) {
     scene.apply(FLEET).await;
     scene.revision("antivirus", 1).await;
     let views = [
-        "jobs", "requests", "waits", "lanes", "job_history", "revisions", "deliveries", "failures", "installed", "subscribers",
-        "channels", "schedules", "occurrences", "dead_letters",
+        "jobs",
+        "requests",
+        "waits",
+        "lanes",
+        "job_history",
+        "revisions",
+        "deliveries",
+        "failures",
+        "installed",
+        "subscribers",
+        "channels",
+        "schedules",
+        "occurrences",
+        "dead_letters",
     ];
     for view in views {
-        let rows = scene.records.query(&format!("SELECT * FROM {view}")).await.unwrap_or_else(|e| panic!("{view}: {e}"));
+        let rows =
+            scene.records.query(&format!("SELECT * FROM {view}")).await.unwrap_or_else(|e| panic!("{view}: {e}"));
         assert!(!rows.columns.is_empty(), "{view}");
     }
-    for name in ["jobs", "deliveries", "lanes", "schedules", "subscribers", "channels", "revisions", "failures", "requests", "dead-letters"] {
+    for name in [
+        "jobs",
+        "deliveries",
+        "lanes",
+        "schedules",
+        "subscribers",
+        "channels",
+        "revisions",
+        "failures",
+        "requests",
+        "dead-letters",
+    ] {
         let sheet = records::Sheet::parse(name).unwrap();
         scene.records.sheet(sheet).await.unwrap_or_else(|e| panic!("{name}: {e}"));
     }

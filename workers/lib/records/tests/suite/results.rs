@@ -1,9 +1,7 @@
 use records::OnBad;
 use schemas::Report;
 
-use super::{
-    FLEET, Scene, build, built, carried, extracted, failed, report, send, sent, started, succeeded, wait,
-};
+use super::{FLEET, Scene, build, built, carried, extracted, failed, report, send, sent, started, succeeded, wait};
 
 pub async fn success_records_what_the_site_holds(scene: &Scene) {
     scene.apply(FLEET).await;
@@ -46,7 +44,12 @@ pub async fn a_late_report_of_an_ended_job_changes_nothing(scene: &Scene) {
     scene.report(&[succeeded(&job, sent())]).await;
     let before = scene.text(&format!("SELECT ended_at FROM jobs WHERE id = '{}'", job.id)).await;
     let recorded = scene
-        .report(&[failed(&job, 1, true), started(&job), report(&job, 1, schemas::Event::Cancelled {}), succeeded(&job, sent())])
+        .report(&[
+            failed(&job, 1, true),
+            started(&job),
+            report(&job, 1, schemas::Event::Cancelled {}),
+            succeeded(&job, sent()),
+        ])
         .await;
     assert_eq!((recorded.applied, recorded.ignored), (0, 4));
     assert_eq!(scene.state(job.id).await, "succeeded");
