@@ -52,7 +52,9 @@ fn differences(source: &Path, target: &Path) -> Vec<String> {
             Some(_) => {}
         }
     }
-    found.extend(has.keys().filter(|path| !wanted.contains_key(*path)).map(|path| format!("{} is too many", path.display())));
+    found.extend(
+        has.keys().filter(|path| !wanted.contains_key(*path)).map(|path| format!("{} is too many", path.display())),
+    );
     found
 }
 

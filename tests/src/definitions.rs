@@ -25,7 +25,8 @@ impl TwoTiers {
         let root = folder.display();
         let names: Vec<&str> = self.distributions.iter().map(|(name, _)| name.as_str()).collect();
         let names = names.join(", ");
-        let distributions: String = self.distributions.iter().map(|(name, mode)| distribution(&root.to_string(), name, mode)).collect();
+        let distributions: String =
+            self.distributions.iter().map(|(name, mode)| distribution(&root.to_string(), name, mode)).collect();
         let site = |name: &str, parent: &str, extract: &str| {
             format!("  {name}: {{ {parent}variables: {{ DEST_VOLUME: {root}/servers/{name} }}, extract: {extract} }}\n")
         };

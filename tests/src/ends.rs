@@ -15,7 +15,7 @@ use crate::wait::until;
 
 /// Longer than a builder's lease, which has to run out if the builder died silently.
 const ENDS: Duration = Duration::from_secs(150);
-const OPEN_JOBS: &str = "SELECT COUNT(*) FROM jobs WHERE state NOT IN ('succeeded', 'failed', 'cancelled')";
+pub const OPEN_JOBS: &str = "SELECT COUNT(*) FROM jobs WHERE state NOT IN ('succeeded', 'failed', 'cancelled')";
 const OPEN_REQUESTS: &str = "SELECT COUNT(*) FROM requests WHERE state NOT IN ('succeeded', 'failed', 'cancelled')";
 
 /// Waits for the end of everything that was asked for.
@@ -55,7 +55,12 @@ pub fn assert_targets_are_right(fleet: &Fleet, distributions: &[&str]) {
     }
     let wanted = (distributions.len() * SITES.len()) as i64;
     let current = "SELECT COUNT(*) FROM deliveries WHERE state = 'current' AND extracted_revision = current_revision";
-    assert_eq!(fleet.number(current), wanted, "{}", fleet.psql("SELECT subscriber, distribution, state, error FROM deliveries"));
+    assert_eq!(
+        fleet.number(current),
+        wanted,
+        "{}",
+        fleet.psql("SELECT subscriber, distribution, state, error FROM deliveries")
+    );
 }
 
 /// Ends every role in order, so that what somebody holds comes back, and finds nothing in the broker; `dead` are the codes

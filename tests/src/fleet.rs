@@ -32,7 +32,13 @@ impl Ground {
     pub fn fresh() -> Option<Ground> {
         let vhost = Vhost::fresh()?;
         let s3 = testkit::services::s3()?;
-        Some(Ground { amqp_url: vhost.url.clone(), database: Database::fresh()?, prefix: s3.fresh_prefix(), s3, vhost: Some(vhost) })
+        Some(Ground {
+            amqp_url: vhost.url.clone(),
+            database: Database::fresh()?,
+            prefix: s3.fresh_prefix(),
+            s3,
+            vhost: Some(vhost),
+        })
     }
 
     fn variables(&self) -> Vec<(&'static str, String)> {
@@ -182,6 +188,23 @@ impl Fleet {
         command
     }
 }
+
+/// A failed test tells how far its requests and jobs had come.
+impl Drop for Fleet {
+    fn drop(&mut self) {
+        if !std::thread::panicking() {
+            return;
+        }
+        for sql in [REQUESTS_TOLD, JOBS_TOLD] {
+            let told = self.ground.database.psql(sql).unwrap_or_else(|error| format!("{error:#}"));
+            eprintln!("---- {sql}\n{told}");
+        }
+    }
+}
+
+const REQUESTS_TOLD: &str = "SELECT id, kind, state, jobs, jobs_open, created_at, planned_at, note FROM requests ORDER BY created_at DESC LIMIT 10";
+const JOBS_TOLD: &str = "SELECT id, kind, state, lane, revision, attempt, worker, published_at, started_at, error_code, note FROM jobs
+    WHERE state NOT IN ('succeeded', 'cancelled') ORDER BY created_at DESC LIMIT 40";
 
 /// An address that nobody listens on now.
 fn free_address() -> String {

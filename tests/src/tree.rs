@@ -17,8 +17,20 @@ const SMALL_BYTES_MAX: usize = 12 << 10;
 const MEDIUM_BYTES_MAX: usize = 300 << 10;
 const LARGE_BYTES_MAX: usize = 3 << 20;
 const NAMES: [&str; 8] = ["plain", "Zoë", "файл", "日本語", "with space", "naïve-é", "emoji-🌊", "dots.in.name"];
-const WORDS: [&str; 12] =
-    ["tide ", "gate ", "lane ", "relay ", "revision ", "chunk\n", "frame ", "pack ", "the ", "of ", "origin\n", "site "];
+const WORDS: [&str; 12] = [
+    "tide ",
+    "gate ",
+    "lane ",
+    "relay ",
+    "revision ",
+    "chunk\n",
+    "frame ",
+    "pack ",
+    "the ",
+    "of ",
+    "origin\n",
+    "site ",
+];
 
 /// What a change did, by paths below the root.
 #[derive(Debug, Clone)]
@@ -115,7 +127,8 @@ fn prose(chance: &mut Chance, bytes: usize) -> Vec<u8> {
 
 fn write(path: &Path, content: &[u8], chance: &mut Chance) {
     fs::write(path, content).unwrap();
-    let old = SystemTime::UNIX_EPOCH + Duration::new(1_000_000_000 + chance.below(600_000_000) as u64, chance.below(1 << 29) as u32);
+    let old = SystemTime::UNIX_EPOCH
+        + Duration::new(1_000_000_000 + chance.below(600_000_000) as u64, chance.below(1 << 29) as u32);
     File::options().write(true).open(path).unwrap().set_times(FileTimes::new().set_modified(old)).unwrap();
     if chance.below(10) == 0 {
         fs::set_permissions(path, Permissions::from_mode(0o600)).unwrap();

@@ -78,8 +78,22 @@ fn every_crate_imports_only_what_its_arrows_allow() {
 #[test]
 fn rules_and_bytes_know_no_clock_no_chance_no_runtime_and_no_network() {
     let outside = [
-        "tokio", "tokio-util", "async-std", "futures", "reqwest", "hyper", "axum", "lapin", "aws-sdk-s3", "aws-config", "sqlx",
-        "sea-orm", "getrandom", "rand", "chrono", "time",
+        "tokio",
+        "tokio-util",
+        "async-std",
+        "futures",
+        "reqwest",
+        "hyper",
+        "axum",
+        "lapin",
+        "aws-sdk-s3",
+        "aws-config",
+        "sqlx",
+        "sea-orm",
+        "getrandom",
+        "rand",
+        "chrono",
+        "time",
     ];
     let imports = imports();
     for name in ["domain", "package"] {
@@ -106,7 +120,8 @@ fn rules_and_bytes_ask_nobody_for_time_or_chance() {
 fn documents_name_only_what_exists() {
     let root = repository();
     let mut documents = vec![root.join("README.md"), root.join("CHANGELOG.md")];
-    documents.extend(files_below(&root.join("docs")).into_iter().filter(|path| path.extension().is_some_and(|e| e == "md")));
+    documents
+        .extend(files_below(&root.join("docs")).into_iter().filter(|path| path.extension().is_some_and(|e| e == "md")));
     let mut missing = Vec::new();
     for document in documents.iter().filter(|path| path.exists()) {
         for named in named_paths(&fs::read_to_string(document).unwrap()) {

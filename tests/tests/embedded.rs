@@ -61,7 +61,8 @@ impl Stage {
     }
 
     fn moved(&self, subscriber: &str, revision: u64) -> i64 {
-        let of = format!("kind = 'send' AND subscriber = '{subscriber}' AND revision = {revision} AND state = 'succeeded'");
+        let of =
+            format!("kind = 'send' AND subscriber = '{subscriber}' AND revision = {revision} AND state = 'succeeded'");
         self.cli().number(&format!("SELECT bytes_moved FROM jobs WHERE {of}"))
     }
 }
@@ -78,7 +79,10 @@ fn a_tree_goes_from_apply_to_rows_and_its_change_as_a_delta() {
     for site in SITES {
         assert_same(&stage.source(), &stage.target(site));
     }
-    assert_eq!(stage.cli().number("SELECT COUNT(*) FROM deliveries WHERE state = 'current' AND current_revision = 1"), 3);
+    assert_eq!(
+        stage.cli().number("SELECT COUNT(*) FROM deliveries WHERE state = 'current' AND current_revision = 1"),
+        3
+    );
     assert!(!stage.path().join("servers/region").exists(), "a relay that is not subscribed extracted");
 
     let changed = tree::change(&stage.source(), 2, 2);
@@ -86,7 +90,10 @@ fn a_tree_goes_from_apply_to_rows_and_its_change_as_a_delta() {
     stage.send();
     for site in SITES {
         assert_same(&stage.source(), &stage.target(site));
-        assert!(!stage.target(site).join(&changed.removed).exists() && !stage.target(site).join(&changed.renamed.0).exists());
+        assert!(
+            !stage.target(site).join(&changed.removed).exists()
+                && !stage.target(site).join(&changed.renamed.0).exists()
+        );
         let (first, second) = (stage.moved(site, 1), stage.moved(site, 2));
         assert!(second > 0 && second * 5 < first, "{site}: {second} of {first} bytes moved for a change of 2 %");
     }
@@ -101,7 +108,10 @@ fn children_take_their_bytes_from_the_relay() {
         let of = format!("SELECT result FROM jobs WHERE kind = 'send' AND subscriber = '{site}'");
         let result: Value = serde_json::from_str(stage.cli().query(&of)[0]["result"].as_str().unwrap()).unwrap();
         let all = result["sources"].as_array().unwrap().clone();
-        all.iter().filter(|one| one["bytes"] != 0).map(|one| one["source"].as_str().unwrap().to_owned()).collect::<Vec<_>>()
+        all.iter()
+            .filter(|one| one["bytes"] != 0)
+            .map(|one| one["source"].as_str().unwrap().to_owned())
+            .collect::<Vec<_>>()
     };
     assert_eq!(sources("paris"), ["region"]);
     assert_eq!(sources("lyon"), ["region"]);
@@ -170,7 +180,8 @@ fn a_rollback_brings_the_earlier_tree_back_without_download_until_the_next_extra
     stage.cli().wait(&["rollback", "paris", "files", "--revision", "1"]);
     assert_same(&first, &stage.target("paris"));
     assert_eq!(stage.cli().query("SELECT state FROM deliveries WHERE subscriber = 'paris'")[0]["state"], "rolled back");
-    let last = "SELECT bytes_moved FROM jobs WHERE kind = 'send' AND subscriber = 'paris' ORDER BY created_at DESC LIMIT 1";
+    let last =
+        "SELECT bytes_moved FROM jobs WHERE kind = 'send' AND subscriber = 'paris' ORDER BY created_at DESC LIMIT 1";
     assert_eq!(stage.cli().number(last), 0, "a rollback moved bytes");
     // A send does not undo what a person pinned; an extract does.
     stage.send();
@@ -199,7 +210,10 @@ fn a_paused_lane_holds_its_jobs_which_can_be_cancelled_and_retried() {
     stage.cli().ok(&["resume", &lane]);
     stage.cli().wait(&["retry", &job]);
     assert_eq!(state(), "cancelled", "a terminal state changed");
-    assert_eq!(stage.cli().number(&format!("SELECT COUNT(*) FROM jobs WHERE retry_of = '{job}' AND state = 'succeeded'")), 1);
+    assert_eq!(
+        stage.cli().number(&format!("SELECT COUNT(*) FROM jobs WHERE retry_of = '{job}' AND state = 'succeeded'")),
+        1
+    );
     stage.send();
     stage.cli().wait(&["extract", "paris"]);
     assert_same(&stage.source(), &stage.target("paris"));
@@ -224,9 +238,19 @@ fn every_view_and_verb_that_shows_answers_in_every_form() {
     stage.build();
     stage.send();
     let shows: [&[&str]; 13] = [
-        &["jobs"], &["deliveries"], &["lanes"], &["schedules"], &["status"], &["routes"], &["dead-letters", "list"],
-        &["get", "subscribers"], &["get", "channel", CHANNEL], &["describe", "subscriber", "paris"], &["db", "url"],
-        &["db", "views"], &["query", "SELECT * FROM deliveries"],
+        &["jobs"],
+        &["deliveries"],
+        &["lanes"],
+        &["schedules"],
+        &["status"],
+        &["routes"],
+        &["dead-letters", "list"],
+        &["get", "subscribers"],
+        &["get", "channel", CHANNEL],
+        &["describe", "subscriber", "paris"],
+        &["db", "url"],
+        &["db", "views"],
+        &["query", "SELECT * FROM deliveries"],
     ];
     for verb in shows {
         for form in ["table", "json", "yaml"] {

@@ -18,6 +18,7 @@ const KILLS: usize = 100;
 /// Of each of the five steps, at least.
 const HITS_MIN: usize = 5;
 const STEPS: [&str; 5] = ["upload", "download", "stage", "swap", "report"];
+const RELAY: &str = "region";
 const DISTRIBUTIONS: [&str; 4] = ["one", "two", "three", "four"];
 const FILES: usize = 150;
 /// Requests that may be open before more are posted.
@@ -37,7 +38,12 @@ fn a_hundred_kills_cost_time_and_nothing_else() {
     let seed = number("TIDEGATE_SEED").unwrap_or_else(|| u64::from(std::process::id()));
     let kills = number("TIDEGATE_KILLS").map_or(KILLS, |n| n as usize);
     println!("{kills} kills, TIDEGATE_SEED={seed}");
-    let mut run = Run { fleet: fleet(folder.path(), ground), chance: Chance::new(seed), hits: BTreeMap::new(), load: Load::new() };
+    let mut run = Run {
+        fleet: fleet(folder.path(), ground),
+        chance: Chance::new(seed),
+        hits: BTreeMap::new(),
+        load: Load::new(),
+    };
     for name in DISTRIBUTIONS {
         tree::make(&source(folder.path(), name), FILES, seed.wrapping_add(name.len() as u64));
     }
@@ -49,6 +55,11 @@ fn a_hundred_kills_cost_time_and_nothing_else() {
     println!("{kills} kills in {} s: {:?}", begun.elapsed().as_secs(), run.hits);
     let mut fleet = run.fleet;
     ends::await_ends(&fleet);
+    println!(
+        "{}",
+        fleet
+            .psql("SELECT kind, state, COALESCE(error_code, ''), COUNT(*) FROM jobs GROUP BY 1, 2, 3 ORDER BY 1, 2, 3")
+    );
     ends::assert_ended_once(&fleet);
     ends::assert_targets_are_right(&fleet, &DISTRIBUTIONS);
     ends::assert_ended_once(&fleet);
@@ -76,7 +87,7 @@ fn fleet(folder: &Path, ground: Ground) -> Fleet {
         fleet.builder(name, "hq");
     }
     fleet.api();
-    fleet.subscriber("region", true);
+    fleet.subscriber(RELAY, true);
     for site in SITES {
         fleet.subscriber(site, false);
     }
@@ -100,7 +111,9 @@ impl Load {
             return;
         }
         self.posted = Instant::now();
-        if fleet.number("SELECT COUNT(*) FROM tide_requests WHERE state NOT IN ('succeeded', 'failed', 'cancelled')") >= OPEN_MAX {
+        if fleet.number("SELECT COUNT(*) FROM tide_requests WHERE state NOT IN ('succeeded', 'failed', 'cancelled')")
+            >= OPEN_MAX
+        {
             return;
         }
         let name = DISTRIBUTIONS[self.round as usize % DISTRIBUTIONS.len()];
@@ -144,12 +157,15 @@ impl Run {
         }
     }
 
-    /// One in five kills is a scheduler's, one a recorder's; the others go to the step that was hit least.
+    /// Of five kills one is a scheduler's, one a recorder's, one the relay's; the others go to the step that was hit least.
     fn wanted(&mut self, kill: usize) -> Wanted {
         match kill % 5 {
             0 => Wanted::Role("scheduler"),
             1 => Wanted::Role("recorder"),
-            _ => Wanted::Step(*STEPS.iter().min_by_key(|step| self.hits.get(**step).copied().unwrap_or(0)).expect("there are five")),
+            2 => Wanted::Relay,
+            _ => Wanted::Step(
+                *STEPS.iter().min_by_key(|step| self.hits.get(**step).copied().unwrap_or(0)).expect("there are five"),
+            ),
         }
     }
 
@@ -164,6 +180,7 @@ impl Run {
         let verb = self.fleet.verb(name);
         match wanted {
             Wanted::Role(role) => verb == *role && (!step.is_empty() || waited > RAREST_TIME),
+            Wanted::Relay => name == RELAY && (STEPS.contains(&step) || waited > ANY_TIME),
             Wanted::Step(_) if verb != "builder" && verb != "subscriber" => false,
             Wanted::Step(_) if waited > ANY_TIME => true,
             Wanted::Step(_) if waited > RAREST_TIME => STEPS.contains(&step_of(step)),
@@ -181,6 +198,7 @@ fn step_of(word: &str) -> &str {
 
 enum Wanted {
     Role(&'static str),
+    Relay,
     Step(&'static str),
 }
 

@@ -9,7 +9,7 @@ use tests::definitions::{CHANNEL, SITES, TwoTiers, source};
 use tests::{Fleet, Ground, ends, tree};
 
 const DISTRIBUTIONS: [&str; 2] = ["one", "two"];
-const FILES: usize = 250;
+const FILES: usize = 1000;
 const ROUNDS: u64 = 3;
 const PATIENCE: Duration = Duration::from_secs(120);
 
@@ -46,8 +46,10 @@ fn survive(ground: Ground, service: &Private) {
         }
         fleet.cli.ok(&[&["build"], &DISTRIBUTIONS[..]].concat());
         fleet.cli.ok(&["send", CHANNEL]);
-        await_something_under_way(&fleet);
+        await_under_way(&fleet, if round == 0 { "build" } else { "send" });
         go_away(service, round);
+        // What the service took with it is only now going on again.
+        assert!(fleet.number(ends::OPEN_JOBS) > 0, "everything was over before the service went away");
         ends::await_ends(&fleet);
     }
     ends::assert_ended_once(&fleet);
@@ -73,9 +75,10 @@ fn fleet(folder: &Path, ground: Ground) -> Fleet {
     fleet
 }
 
-fn await_something_under_way(fleet: &Fleet) {
-    let under_way = "SELECT LEAST(COUNT(*), 1) FROM jobs WHERE state IN ('queued', 'running')";
-    fleet.await_number("a job under way", under_way, 1, PATIENCE);
+fn await_under_way(fleet: &Fleet, kind: &str) {
+    let under_way =
+        format!("SELECT LEAST(COUNT(*), 1) FROM jobs WHERE kind = '{kind}' AND state IN ('queued', 'running')");
+    fleet.await_number(&format!("a {kind} under way"), &under_way, 1, PATIENCE);
 }
 
 fn go_away(service: &Private, round: u64) {

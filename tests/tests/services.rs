@@ -72,16 +72,21 @@ fn a_tree_goes_through_two_tiers_to_rows_and_its_change_as_a_delta() {
 }
 
 fn the_views_tell_the_story(fleet: &Fleet) {
-    let delivered = fleet.rows("SELECT subscriber, state, current_revision, extracted_revision FROM deliveries ORDER BY subscriber");
-    let said: Vec<String> =
-        delivered.iter().map(|row| format!("{} {} {}", row["subscriber"], row["state"], row["extracted_revision"])).collect();
+    let delivered = fleet
+        .rows("SELECT subscriber, state, current_revision, extracted_revision FROM deliveries ORDER BY subscriber");
+    let said: Vec<String> = delivered
+        .iter()
+        .map(|row| format!("{} {} {}", row["subscriber"], row["state"], row["extracted_revision"]))
+        .collect();
     assert_eq!(said, ["\"lyon\" \"current\" 2", "\"paris\" \"current\" 2", "\"tokyo\" \"current\" 2"]);
     assert_eq!(fleet.number("SELECT COUNT(*) FROM jobs WHERE state <> 'succeeded'"), 0);
     assert_eq!(fleet.number("SELECT COUNT(*) FROM requests WHERE state <> 'succeeded'"), 0);
     assert_eq!(fleet.number("SELECT COUNT(*) FROM revisions"), 2);
     assert_eq!(fleet.number("SELECT COUNT(*) FROM subscribers WHERE state = 'present'"), 4);
     assert_eq!(fleet.number("SELECT COUNT(*) FROM dead_letters"), 0);
-    let history = fleet.number("SELECT COUNT(*) FROM (SELECT job_id FROM job_history WHERE step = 2 GROUP BY job_id HAVING COUNT(*) = 1) j");
+    let history = fleet.number(
+        "SELECT COUNT(*) FROM (SELECT job_id FROM job_history WHERE step = 2 GROUP BY job_id HAVING COUNT(*) = 1) j",
+    );
     assert_eq!(history, fleet.number("SELECT COUNT(*) FROM jobs"), "not every job has one end");
 }
 
@@ -170,7 +175,8 @@ fn a_bad_request_is_answered_and_kept_as_a_dead_letter_that_can_be_shown_and_dro
 /// The one that has the library: there may be several, and the system's packages serve the system's own.
 fn python_with_pika() -> &'static str {
     let has = |python: &&str| {
-        let asked = Command::new(python).args(["-c", "import pika"]).stdin(Stdio::null()).stderr(Stdio::null()).status();
+        let asked =
+            Command::new(python).args(["-c", "import pika"]).stdin(Stdio::null()).stderr(Stdio::null()).status();
         asked.is_ok_and(|status| status.success())
     };
     ["python3", "/usr/bin/python3"].into_iter().find(has).expect("ops/services installs python3-pika")

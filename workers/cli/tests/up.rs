@@ -25,7 +25,7 @@ impl Up {
         }
         let mut child = command.stderr(Stdio::null()).spawn().unwrap();
         let stdout = BufReader::new(child.stdout.take().unwrap());
-        let mut up = Up { child, stdout: stdout };
+        let mut up = Up { child, stdout };
         // The greeting comes once everything works.
         let mut line = String::new();
         up.stdout.read_line(&mut line).unwrap();

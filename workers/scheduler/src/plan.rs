@@ -249,3 +249,6 @@ fn rollbacks(view: &View, distributions: &BTreeSet<DistributionName>) -> Result<
     }
     Ok(deliveries.into_jobs())
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,6 +1,7 @@
 //! A site for every subscriber that is defined, all in this process, each with a working directory and a loopback server of
 //! its own. One that fails is started again; it knows nothing of what sites do.
 
+use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
@@ -47,9 +48,10 @@ impl Sites {
                 stopping.insert(name, site);
             }
             for name in wanted {
-                if !running.contains_key(&name) {
-                    let site = self.start(&name, stopping.remove(&name), &stop);
-                    running.insert(name, site);
+                if let Entry::Vacant(place) = running.entry(name) {
+                    let before = stopping.remove(place.key());
+                    let site = self.start(place.key(), before, &stop);
+                    place.insert(site);
                 }
             }
             tokio::select! {

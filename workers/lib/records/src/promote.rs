@@ -135,10 +135,7 @@ async fn fill(c: &impl ConnectionTrait, job: &JobRow, now_ms: i64) -> Result<Opt
         revision.into(),
     ];
     if let Some(other) = sql::texts(c, same, values).await?.first() {
-        let move_request = "INSERT INTO tide_request_jobs (request_id, job_id)
-            SELECT request_id, $1 FROM tide_request_jobs WHERE job_id = $2 ON CONFLICT (request_id, job_id) DO NOTHING";
-        sql::exec(c, move_request, vec![other.clone().into(), job.raw.id.clone().into()]).await?;
-        sql::exec(c, "DELETE FROM tide_request_jobs WHERE job_id = $1", vec![job.raw.id.clone().into()]).await?;
+        hand_over(c, &job.raw.id, other).await?;
         let error = format!("job {other} does the same");
         return end(c, job, State::Cancelled, "superseded", &error, now_ms).await.map(Some);
     }
@@ -146,6 +143,22 @@ async fn fill(c: &impl ConnectionTrait, job: &JobRow, now_ms: i64) -> Result<Opt
     let text = "UPDATE tide_jobs SET revision = $1, note = COALESCE($2, note) WHERE id = $3 OR (carried_by = $3 AND revision IS NULL)";
     sql::exec(c, text, vec![revision.into(), note.into(), job.raw.id.clone().into()]).await?;
     Ok(None)
+}
+
+/// Whoever asked for this job or waits for it has the other one now. An extract that would have travelled with it goes by itself.
+async fn hand_over(c: &impl ConnectionTrait, job: &str, other: &str) -> Result<(), RecordsError> {
+    let values = || vec![Value::from(job.to_owned()), Value::from(other.to_owned())];
+    let requests = "INSERT INTO tide_request_jobs (request_id, job_id)
+        SELECT request_id, $2 FROM tide_request_jobs WHERE job_id = $1 ON CONFLICT (request_id, job_id) DO NOTHING";
+    sql::exec(c, requests, values()).await?;
+    sql::exec(c, "DELETE FROM tide_request_jobs WHERE job_id = $1", vec![job.to_owned().into()]).await?;
+    let waits = "INSERT INTO tide_job_waits (job_id, awaited_id, on_bad, patience_ms, until_ms)
+        SELECT job_id, $2, on_bad, patience_ms, until_ms FROM tide_job_waits WHERE awaited_id = $1
+        ON CONFLICT (job_id, awaited_id) DO NOTHING";
+    sql::exec(c, waits, values()).await?;
+    sql::exec(c, "DELETE FROM tide_job_waits WHERE awaited_id = $1", vec![job.to_owned().into()]).await?;
+    sql::exec(c, "UPDATE tide_jobs SET carried_by = NULL WHERE carried_by = $1", vec![job.to_owned().into()]).await?;
+    Ok(())
 }
 
 /// S8: when the build that it waited for failed, the newest good revision is sent, and the job says so.

@@ -48,6 +48,7 @@ both!(
     results::a_late_report_of_an_ended_job_changes_nothing,
     results::failure_of_an_older_attempt_is_ignored,
     results::a_failed_send_takes_its_extract_with_it,
+    results::a_sync_beside_a_send_of_the_same_revision_ends_with_it,
     results::a_child_proceeds_when_its_parents_send_fails,
     results::a_second_start_in_a_lane_waits_on_record,
     results::a_new_revision_asks_for_its_sends_in_the_same_transaction,

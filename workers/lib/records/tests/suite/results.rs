@@ -129,3 +129,24 @@ pub async fn the_last_two_jobs_of_a_request_ending_at_once_complete_it(scene: &S
         assert_eq!(scene.records.request_status(request).await.unwrap().unwrap().state, "succeeded");
     }
 }
+
+pub async fn a_sync_beside_a_send_of_the_same_revision_ends_with_it(scene: &Scene) {
+    scene.revision("antivirus", 1).await;
+    let first = send("paris", "antivirus", 1);
+    let first_extract = carried(&first);
+    scene.plan(&[first.clone(), first_extract.clone()]).await;
+    // In another lane, and with the revision left open: only its promotion finds out that they are the same.
+    let mut second = send("paris", "antivirus", 1);
+    second.lane = "site/paris/sync".parse().unwrap();
+    second.revision = None;
+    let mut second_extract = carried(&second);
+    second_extract.lane = second.lane.clone();
+    let (request, inserted) = scene.plan(&[second.clone(), second_extract.clone()]).await;
+    assert!(inserted.publish.is_empty(), "nothing travels twice");
+    assert_eq!(scene.state(second_extract.id).await, "waiting", "for the first one's send");
+    scene.report(&[succeeded(&first, sent())]).await;
+    scene.report(&[succeeded(&first_extract, extracted())]).await;
+    scene.sweep().await;
+    let status = scene.records.request_status(request).await.unwrap().unwrap();
+    assert_eq!(status.state, "succeeded");
+}
