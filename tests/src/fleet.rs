@@ -203,7 +203,8 @@ impl Drop for Fleet {
 }
 
 const REQUESTS_TOLD: &str = "SELECT id, kind, state, jobs, jobs_open, created_at, planned_at, note FROM requests ORDER BY created_at DESC LIMIT 10";
-const JOBS_TOLD: &str = "SELECT id, kind, state, lane, revision, attempt, worker, published_at, started_at, error_code, note FROM jobs
+const JOBS_TOLD: &str =
+    "SELECT id, kind, state, lane, revision, attempt, worker, published_at, started_at, error_code, note FROM jobs
     WHERE state NOT IN ('succeeded', 'cancelled') ORDER BY created_at DESC LIMIT 40";
 
 /// An address that nobody listens on now.

@@ -111,7 +111,7 @@ fn content(chance: &mut Chance) -> Vec<u8> {
 }
 
 fn noise(chance: &mut Chance, bytes: usize) -> Vec<u8> {
-    let mut all: Vec<u8> = (0..bytes.div_ceil(8)).flat_map(|_| chance.next().to_le_bytes()).collect();
+    let mut all: Vec<u8> = (0..bytes.div_ceil(8)).flat_map(|_| chance.number().to_le_bytes()).collect();
     all.truncate(bytes);
     all
 }
@@ -140,9 +140,9 @@ fn rewrite(path: &Path, chance: &mut Chance) {
     let mut content = fs::read(path).unwrap();
     if content.len() > 16 && chance.below(2) == 0 {
         let at = chance.below(content.len() - 8);
-        content[at..at + 8].copy_from_slice(&chance.next().to_le_bytes());
+        content[at..at + 8].copy_from_slice(&chance.number().to_le_bytes());
     } else {
-        content.extend_from_slice(format!("changed {}\n", chance.next()).as_bytes());
+        content.extend_from_slice(format!("changed {}\n", chance.number()).as_bytes());
     }
     fs::write(path, content).unwrap();
 }

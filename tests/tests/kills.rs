@@ -164,7 +164,7 @@ impl Run {
             1 => Wanted::Role("recorder"),
             2 => Wanted::Relay,
             _ => Wanted::Step(
-                *STEPS.iter().min_by_key(|step| self.hits.get(**step).copied().unwrap_or(0)).expect("there are five"),
+                STEPS.iter().min_by_key(|step| self.hits.get(**step).copied().unwrap_or(0)).expect("there are five"),
             ),
         }
     }

@@ -2,15 +2,18 @@
 //! own, so that no neighbour is hurt.
 
 use std::path::Path;
-use std::time::Duration;
+use std::process::Command;
+use std::time::{Duration, Instant};
 
 use testkit::{Database, Private, Service};
 use tests::definitions::{CHANNEL, SITES, TwoTiers, source};
+use tests::program::repository;
 use tests::{Fleet, Ground, ends, tree};
 
 const DISTRIBUTIONS: [&str; 2] = ["one", "two"];
 const FILES: usize = 1000;
 const ROUNDS: u64 = 3;
+const LOOK_EVERY: Duration = Duration::from_millis(20);
 const PATIENCE: Duration = Duration::from_secs(120);
 
 #[test]
@@ -46,7 +49,7 @@ fn survive(ground: Ground, service: &Private) {
         }
         fleet.cli.ok(&[&["build"], &DISTRIBUTIONS[..]].concat());
         fleet.cli.ok(&["send", CHANNEL]);
-        await_under_way(&fleet, if round == 0 { "build" } else { "send" });
+        await_under_way(&fleet, if round == 0 { "build" } else { "send" }, service);
         go_away(service, round);
         // What the service took with it is only now going on again.
         assert!(fleet.number(ends::OPEN_JOBS) > 0, "everything was over before the service went away");
@@ -75,10 +78,22 @@ fn fleet(folder: &Path, ground: Ground) -> Fleet {
     fleet
 }
 
-fn await_under_way(fleet: &Fleet, kind: &str) {
-    let under_way =
-        format!("SELECT LEAST(COUNT(*), 1) FROM jobs WHERE kind = '{kind}' AND state IN ('queued', 'running')");
-    fleet.await_number(&format!("a {kind} under way"), &under_way, 1, PATIENCE);
+/// Polled in the database, which is one of the services that may have gone away; a failure tells what the broker holds.
+fn await_under_way(fleet: &Fleet, kind: &str, service: &Private) {
+    let sql = format!("SELECT COUNT(*) FROM jobs WHERE kind = '{kind}' AND state IN ('queued', 'running')");
+    let deadline = Instant::now() + PATIENCE;
+    while fleet.number(&sql) == 0 {
+        assert!(Instant::now() < deadline, "waited in vain for a {kind} under way\n{}", queues_told(service));
+        std::thread::sleep(LOOK_EVERY);
+    }
+}
+
+fn queues_told(service: &Private) -> String {
+    let output = Command::new(repository().join("ops/services"))
+        .args(["rabbitmqctl", "-q", "list_queues", "name", "messages_ready", "messages_unacknowledged", "consumers"])
+        .env("TIDEGATE_SERVICES_DIR", service.directory())
+        .output();
+    output.map_or_else(|error| error.to_string(), |output| String::from_utf8_lossy(&output.stdout).into_owned())
 }
 
 fn go_away(service: &Private, round: u64) {

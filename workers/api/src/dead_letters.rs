@@ -34,7 +34,7 @@ pub struct Ended {
 }
 
 pub async fn one(State(records): State<Records>, Path(id): Path<String>) -> Result<Json<Letter>, ApiFault> {
-    let DeadLetter { id, queue, code, reason, body, state } = find(&records, &id).await?;
+    let DeadLetter { id, queue, code, reason, body, state, .. } = find(&records, &id).await?;
     Ok(Json(Letter { id, queue, code, reason, state, body }))
 }
 
@@ -97,7 +97,8 @@ async fn put_back(queue: &dyn Queue, message: Outgoing, to: &QueueName) -> Resul
 }
 
 async fn end(records: &Records, letter: DeadLetter, replayed: bool) -> Result<Json<Ended>, ApiFault> {
-    if !records.end_dead_letter(&letter.id, replayed).await? {
+    // A letter that was put back and died again meanwhile is kept anew, and stays so.
+    if !records.end_dead_letter(&letter, replayed).await? && !replayed {
         return Err(over(&letter.id, "replayed or dropped by somebody else"));
     }
     let state = if replayed { "replayed" } else { "dropped" };

@@ -9,8 +9,8 @@ use super::error::RoleError;
 use crate::args::Cli;
 use crate::args::roles::ProcessArgs;
 
-/// Migrations tell of themselves at every start, whether there is one to run or not.
-const LOG_DEFAULT: &str = "info,sea_orm_migration=warn";
+/// Migrations tell of themselves at every start, whether there is one to run or not; lost connections are told of by `queue`.
+const LOG_DEFAULT: &str = "info,sqlx=warn,sea_orm_migration=warn,lapin=off";
 
 pub struct Process {
     pub config: Config,

@@ -15,6 +15,8 @@ pub struct DeadLetter {
     pub reason: String,
     pub body: String,
     pub state: String,
+    /// When it was kept last: a letter that dies again is kept anew.
+    pub created_ms: i64,
 }
 
 /// Bytes of a body that are kept.
@@ -52,14 +54,15 @@ impl Records {
     }
 
     pub async fn dead_letter(&self, id: &str) -> Result<Option<DeadLetter>, RecordsError> {
-        let text = "SELECT id, queue, code, reason, body, state FROM tide_dead_letters WHERE id = $1";
+        let text = "SELECT id, queue, code, reason, body, state, created_ms FROM tide_dead_letters WHERE id = $1";
         Ok(sql::row(self.reader(), text, vec![id.into()]).await?)
     }
 
-    /// `replayed` or `dropped`; false if it is not kept any more.
-    pub async fn end_dead_letter(&self, id: &str, replayed: bool) -> Result<bool, RecordsError> {
+    /// `replayed` or `dropped`, as it was read; false if it is not kept any more, or was kept anew meanwhile.
+    pub async fn end_dead_letter(&self, letter: &DeadLetter, replayed: bool) -> Result<bool, RecordsError> {
         let state = if replayed { "replayed" } else { "dropped" };
-        let text = "UPDATE tide_dead_letters SET state = $2, ended_ms = $3 WHERE id = $1 AND state = 'kept'";
-        Ok(sql::exec(self.writer(), text, vec![id.into(), state.into(), clock_ms().into()]).await? == 1)
+        let text = "UPDATE tide_dead_letters SET state = $2, ended_ms = $3 WHERE id = $1 AND state = 'kept' AND created_ms = $4";
+        let values = vec![letter.id.clone().into(), state.into(), clock_ms().into(), letter.created_ms.into()];
+        Ok(sql::exec(self.writer(), text, values).await? == 1)
     }
 }

@@ -4,6 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use domain::definitions::{Accepted, Rename};
+use domain::state::State;
 use domain::{effective, schedule, site, targets};
 use schemas::name::Kind;
 use schemas::{
@@ -15,7 +16,8 @@ use serde_json::{Map, Value as Json};
 use uuid::Uuid;
 
 use crate::db::{Records, RecordsError, clock_ms};
-use crate::{requests, sql};
+use crate::finish::{self, Ended};
+use crate::{lanes, requests, sql};
 
 /// The lane that syncs use (SPEC §10, 3); every site consumes it.
 pub const SYNC_CHANNEL: &str = "sync";
@@ -99,6 +101,9 @@ impl Records {
             carry_out(&tx, rename).await?;
         }
         let objects = write_objects(&tx, &accepted.definitions, &accepted.renames, now_ms).await?;
+        for gone in objects.iter().filter(|o| o.change == Change::Deleted) {
+            end_jobs_of(&tx, gone.kind, &gone.name, now_ms).await?;
+        }
         let touched = objects.iter().any(|o| o.change != Change::Unchanged);
         let mut asked = Vec::new();
         if touched {
@@ -254,6 +259,28 @@ async fn carry_out(tx: &DatabaseTransaction, rename: &Rename) -> Result<(), Reco
     }
     let text = "UPDATE tide_objects SET name = $1 WHERE kind = $2 AND name = $3";
     sql::exec(tx, text, vec![new, rename.kind.as_str().into(), old]).await?;
+    Ok(())
+}
+
+/// Nobody will work for an object that is gone, or wants the result: its open jobs are cancelled.
+async fn end_jobs_of(tx: &DatabaseTransaction, kind: Kind, name: &str, now_ms: i64) -> Result<(), RecordsError> {
+    for (_, column) in places(kind).iter().filter(|(table, _)| *table == "tide_jobs") {
+        let find =
+            format!("SELECT id FROM tide_jobs WHERE {column} = $1 AND state IN ('waiting', 'queued', 'running')");
+        let open = sql::texts(tx, &find, vec![name.into()]).await?;
+        if open.is_empty() {
+            continue;
+        }
+        lanes::lock(tx, &lanes::around(tx, &open).await?).await?;
+        let text = format!(
+            "UPDATE tide_jobs SET state = 'cancelled', error_code = 'object-deleted', error = $1, ended_ms = $2
+            WHERE {column} = $3 AND state IN ('waiting', 'queued', 'running')"
+        );
+        let error = format!("{kind} {name} was deleted");
+        sql::exec(tx, &text, vec![error.into(), now_ms.into(), name.into()]).await?;
+        let ended: Vec<Ended> = open.into_iter().map(|job| Ended { job, state: State::Cancelled }).collect();
+        finish::finish(tx, &ended, now_ms).await?;
+    }
     Ok(())
 }
 

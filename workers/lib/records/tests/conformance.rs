@@ -29,6 +29,7 @@ both!(
     definitions::apply_creates_changes_and_leaves_alone,
     definitions::an_apply_against_an_older_version_changes_nothing,
     definitions::a_renamed_distribution_keeps_its_store_and_history,
+    definitions::deleting_an_object_cancels_its_open_jobs,
     definitions::targets_that_never_tried_are_rows,
     requests::the_same_request_twice_is_one_and_another_body_is_a_conflict,
     requests::a_request_without_jobs_succeeds_at_once,

@@ -132,7 +132,7 @@ impl Pump {
                 next = on.stream.next() => next,
             };
             let Some(Ok(taken)) = next else { return Ended::Lost };
-            let settle = Box::new(AmqpSettle::new(taken.acker, on.channel.clone()));
+            let settle = Box::new(AmqpSettle::new(taken.acker, on.channel.clone(), on.live.lost.clone()));
             let delivery = convert::delivery(taken.data, taken.redelivered, &taken.properties, settle);
             // A buffer full of a lost connection's deliveries empties as its reader skips them.
             if self.deliveries.send(delivery).await.is_err() {
@@ -146,12 +146,12 @@ impl Pump {
 /// Cancels first, and gives back what came until the broker said that nothing more will. The channel stays open for
 /// deliveries that are in somebody's hand.
 async fn give_back(on: Subscription) {
-    let Subscription { channel, mut stream, .. } = on;
+    let Subscription { live, channel, mut stream } = on;
     let cancelled = channel.basic_cancel(stream.tag(), BasicCancelOptions::default());
     if !matches!(timeout(CANCEL_TIMEOUT, cancelled).await, Ok(Ok(()))) {
         return;
     }
     while let Ok(Some(Ok(taken))) = timeout(CANCEL_TIMEOUT, stream.next()).await {
-        drop(AmqpSettle::new(taken.acker, channel.clone()));
+        drop(AmqpSettle::new(taken.acker, channel.clone(), live.lost.clone()));
     }
 }

@@ -60,3 +60,18 @@ pub async fn targets_that_never_tried_are_rows(scene: &Scene) {
     let paris = "SELECT state FROM deliveries WHERE subscriber = 'paris' AND distribution = 'antivirus'";
     assert_eq!(scene.text(paris).await, "current");
 }
+
+pub async fn deleting_an_object_cancels_its_open_jobs(scene: &Scene) {
+    scene.apply(FLEET).await;
+    scene.revision("antivirus", 1).await;
+    let job = send("paris", "antivirus", 1);
+    let (request, _) = scene.plan(std::slice::from_ref(&job)).await;
+    let fleet = scene.records.fleet().await.unwrap();
+    let mut definitions = fleet.definitions.clone();
+    definitions.subscribers.remove(&"paris".try_into().unwrap());
+    let accepted = domain::definitions::Accepted { definitions, renames: vec![], warnings: vec![] };
+    scene.records.apply(&accepted, fleet.version, None).await.unwrap();
+    assert_eq!(scene.state(job.id).await, "cancelled");
+    assert_eq!(scene.records.request_status(request).await.unwrap().unwrap().state, "cancelled");
+    assert_eq!(scene.number("SELECT COUNT(*) FROM subscribers WHERE subscriber = 'paris'").await, 0);
+}
