@@ -105,7 +105,7 @@ pub fn restic(room: &Path, v1: &Path, v2: &Path, table: &mut Table) -> anyhow::R
     publish("publish v1", table)?;
     publish("publish unchanged", table)?;
     sync()?;
-    let cost = child(restic(&["restore", "latest", "--target"]).arg(&target))?;
+    let cost = child(&mut restic(&["restore", "latest", &format!("--target={}", target.display())]))?;
     table.add("restic", "deliver v1", cost);
     same(&source, &target)?;
     crate::data::update(v2, &source)?;

@@ -13,9 +13,8 @@ use crate::output::table;
 
 /// On the documented views; SQLite's way into the result, which is JSON.
 pub const SQL: &str = "\
-SELECT s.revision, s.subscriber, json_extract(s.result, '$.sources[0].source') AS fetched_from,
-       s.bytes_content, s.bytes_needed, s.bytes_moved, s.took_ms,
-       COALESCE(x.state, 'relay only') AS extracted, x.files_changed
+SELECT s.revision, s.subscriber, json_extract(s.result, '$.sources[0].source') AS source,
+       s.bytes_content, s.bytes_needed, s.took_ms, COALESCE(x.state, 'relay only') AS extract
 FROM jobs s LEFT JOIN jobs x ON x.kind = 'extract' AND x.subscriber = s.subscriber AND x.revision = s.revision
 WHERE s.kind = 'send' ORDER BY s.revision, s.subscriber";
 

@@ -53,7 +53,6 @@ fn collect(mut consumer: Consumer, seen: Arc<std::sync::Mutex<BTreeSet<String>>>
 
 #[tokio::test]
 async fn nothing_confirmed_is_lost_when_the_broker_restarts_or_is_killed() {
-    tracing_subscriber::fmt().with_env_filter("debug,lapin=debug").with_writer(std::io::stderr).init();
     let Some(broker) = Private::start(Service::Rabbitmq) else { return };
     let queue = open(broker.url(), Duration::from_secs(5));
     let site = QueueName::Site("paris".parse().unwrap(), "protect".parse().unwrap());
@@ -177,5 +176,31 @@ async fn a_cut_connection_brings_unsettled_deliveries_back_and_makes_old_ones_st
         }
         assert_eq!(queue.depth(&name).await, Ok(0));
     }
+    queue.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_acknowledgement_under_way_when_the_connection_dies_ends() {
+    let Some(vhost) = Vhost::fresh() else { return };
+    let proxy = Proxy::start(vhost.server()).await;
+    let queue = open(&vhost.url_by(&proxy), Duration::from_secs(15));
+    let direct = vhost.open();
+    let mut consumer = queue.consume(&scratch(), 64).await.unwrap();
+    post(direct.as_ref(), &scratch(), (0..1_000).map(|n| n.to_string())).await;
+    for cut in 0..20 {
+        let mut acknowledged = 0;
+        let mut stale = false;
+        while !stale {
+            let delivery = take(&mut consumer).await;
+            if acknowledged == 10 + cut {
+                proxy.cut();
+            }
+            let ended = tokio::time::timeout(Duration::from_secs(5), delivery.ack()).await;
+            stale = ended.expect("an acknowledgement never ended").is_err();
+            acknowledged += 1;
+            post(direct.as_ref(), &scratch(), ["more".to_owned()]).await;
+        }
+    }
+    direct.close().await;
     queue.close().await;
 }

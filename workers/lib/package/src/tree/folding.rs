@@ -9,7 +9,8 @@ use std::path::Path;
 pub(super) fn folds_case(target: &Path) -> bool {
     let Some(place) = target.ancestors().skip(1).find(|ancestor| ancestor.is_dir()) else { return true };
     // The name is this process's own, so that two that ask at once don't answer each other.
-    let lower = place.join(format!(".tidegate-probe-{}-{:?}", std::process::id(), std::thread::current().id()).to_lowercase());
+    let lower =
+        place.join(format!(".tidegate-probe-{}-{:?}", std::process::id(), std::thread::current().id()).to_lowercase());
     let upper = lower.with_file_name(lower.file_name().unwrap_or_default().to_string_lossy().to_uppercase());
     if fs::write(&lower, b"").is_err() {
         return true;
