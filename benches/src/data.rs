@@ -97,7 +97,16 @@ pub fn sync() -> anyhow::Result<()> {
 
 /// Both trees by content, kinds, modes and times.
 pub fn same(a: &Path, b: &Path) -> anyhow::Result<()> {
-    let output = Command::new("rsync").args(["-anic", "--delete"]).arg(slash(a)).arg(slash(b)).output()?;
+    compare(a, b, &["-anic", "--delete"])
+}
+
+/// For tools that don't bring the modes and times of directories back.
+pub fn same_but_for_directory_times(a: &Path, b: &Path) -> anyhow::Result<()> {
+    compare(a, b, &["-rltnic", "--omit-dir-times", "--delete"])
+}
+
+fn compare(a: &Path, b: &Path, flags: &[&str]) -> anyhow::Result<()> {
+    let output = Command::new("rsync").args(flags).arg(slash(a)).arg(slash(b)).output()?;
     let differences = String::from_utf8_lossy(&output.stdout);
     if !output.status.success() || !differences.trim().is_empty() {
         bail!("{} and {} differ:\n{differences:.2000}", a.display(), b.display());
