@@ -37,7 +37,12 @@ fn hunt() {
         let ask = |verb: &[&str]| {
             let out = fleet.cli.run(&[verb, &["--wait", "--timeout", "50s"]].concat());
             if !out.status.success() {
-                println!("STUCK in {verb:?} round {round}: {} {}\n{}", String::from_utf8_lossy(&out.stdout), String::from_utf8_lossy(&out.stderr), queues_told(&broker));
+                println!(
+                    "STUCK in {verb:?} round {round}: {} {}\n{}",
+                    String::from_utf8_lossy(&out.stdout),
+                    String::from_utf8_lossy(&out.stderr),
+                    queues_told(&broker)
+                );
                 panic!("stuck");
             }
         };
