@@ -5,7 +5,13 @@ use crate::meter::{Cost, median};
 /// Rows in the order in which they were first named.
 #[derive(Default)]
 pub struct Table {
-    rows: Vec<(String, Vec<(String, Vec<Cost>)>)>,
+    rows: Vec<Row>,
+}
+
+struct Row {
+    tool: String,
+    /// By step, what each round cost.
+    steps: Vec<(String, Vec<Cost>)>,
 }
 
 impl Table {
@@ -17,16 +23,16 @@ impl Table {
             cost.bytes as f64 / 1e6,
             cost.peak_rss_bytes as f64 / 1e6
         );
-        let row = match self.rows.iter().position(|(name, _)| name == tool) {
-            Some(i) => &mut self.rows[i].1,
+        let row = match self.rows.iter().position(|row| row.tool == tool) {
+            Some(i) => &mut self.rows[i],
             None => {
-                self.rows.push((tool.to_owned(), Vec::new()));
-                &mut self.rows.last_mut().expect("just pushed").1
+                self.rows.push(Row { tool: tool.to_owned(), steps: Vec::new() });
+                self.rows.last_mut().expect("just pushed")
             }
         };
-        match row.iter_mut().find(|(name, _)| name == step) {
+        match row.steps.iter_mut().find(|(name, _)| name == step) {
             Some((_, costs)) => costs.push(cost),
-            None => row.push((step.to_owned(), vec![cost])),
+            None => row.steps.push((step.to_owned(), vec![cost])),
         }
     }
 
@@ -34,11 +40,11 @@ impl Table {
     pub fn print(&self, steps: &[&str]) {
         println!("| tool | {} |", steps.join(" | "));
         println!("|---|{}", "---|".repeat(steps.len()));
-        for (tool, row) in &self.rows {
+        for Row { tool, steps: own } in &self.rows {
             let cells: Vec<String> = steps
                 .iter()
                 .map(|step| {
-                    row.iter().find(|(name, _)| name == step).map_or_else(String::new, |(_, costs)| cell(costs))
+                    own.iter().find(|(name, _)| name == step).map_or_else(String::new, |(_, costs)| cell(costs))
                 })
                 .collect();
             println!("| {tool} | {} |", cells.join(" | "));

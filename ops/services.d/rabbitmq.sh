@@ -72,7 +72,7 @@ rabbitmq_exec() {
         RABBITMQ_CONFIG_FILE="$home/rabbitmq.conf" \
         RABBITMQ_ENABLED_PLUGINS_FILE="$home/enabled_plugins" \
         RABBITMQ_CONF_ENV_FILE="$home/rabbitmq-env.conf" \
-        RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS="-kernel inet_dist_use_interface {127,0,0,1} +sbwt none +sbwtdcpu none +sbwtdio none" \
+        RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS="-kernel inet_dist_use_interface {127,0,0,1} -start_epmd false +sbwt none +sbwtdcpu none +sbwtdio none" \
         ERL_EPMD_PORT="$RABBITMQ_EPMD_PORT" \
         ERL_EPMD_ADDRESS=127.0.0.1 \
         ERL_CRASH_DUMP_SECONDS=0 \
@@ -82,7 +82,8 @@ rabbitmq_exec() {
 rabbitmq_start() {
     setsid epmd -address 127.0.0.1 -port "$RABBITMQ_EPMD_PORT" </dev/null >"$state/rabbitmq/log/epmd" 2>&1 9>&- &
     own epmd $! || die "epmd did not start; see $state/rabbitmq/log/epmd"
-    # A node that was killed leaves its node name with epmd for a moment; a new epmd knows none.
+    # Before the node, which would start an epmd of its own that nobody ends.
+    wait_for epmd 10 "$state/rabbitmq/log/epmd" eval '! is_free "$RABBITMQ_EPMD_PORT"'
     rabbitmq_session=setsid rabbitmq_exec rabbitmq-server </dev/null >"$state/rabbitmq/log/start" 2>&1 9>&- &
     own rabbitmq $! || die "RabbitMQ did not start; see $state/rabbitmq/log/start"
 }

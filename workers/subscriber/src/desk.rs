@@ -1,6 +1,6 @@
 //! Ends of jobs become reports: written in the journal first, sent until the broker has them. It knows no delivery.
 
-use schemas::{Event, JobId, Report, SubscriberName};
+use schemas::{Event, JobId, JobMessage, Report, SubscriberName};
 use worker::{ReportError, Reporter};
 
 use crate::journal::{Ending, Journal, JournalError, OpenJob};
@@ -42,6 +42,11 @@ impl Desk {
         let attempt = self.journal.attempt(job.job).await?.unwrap_or(job.attempt);
         self.send(job.job, attempt, job.lane.clone(), Event::Yielded {}).await?;
         Ok(self.journal.forget(job.job).await?)
+    }
+
+    /// Gives back what was never taken.
+    pub async fn decline(&self, message: &JobMessage) -> Result<(), DeskError> {
+        self.send(message.job, message.attempt, message.lane.clone(), Event::Yielded {}).await
     }
 
     async fn send(&self, job: JobId, attempt: u32, lane: schemas::Lane, event: Event) -> Result<(), DeskError> {

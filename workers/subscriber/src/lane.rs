@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use queue::{Consumer, Delivery, Queue, QueueError};
-use schemas::{Event, Fault, Lane, QueueName, SiteLane};
+use schemas::{Event, Fault, JobMessage, Lane, QueueName, SiteLane};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
@@ -172,7 +172,11 @@ impl LaneLoop {
             Admission::InHand => self.acknowledge(delivery).await,
             Admission::Stale { highest } => {
                 tracing::info!(job = %message.job, seq = ?message.seq, ?highest, "a message older than its lane is refused");
-                self.acknowledge(delivery).await;
+                if message.seq.epoch == highest.epoch {
+                    self.decline(message, delivery);
+                } else {
+                    self.acknowledge(delivery).await;
+                }
             }
             Admission::Ended(endings) => self.report(endings, Some(delivery)),
         }
@@ -314,6 +318,16 @@ impl LaneLoop {
         self.tools.reports.spawn(async move {
             let said = desk.give_back(&job).await;
             settle(said, delivery).await;
+        });
+    }
+
+    /// Two publishers of the lane may have overtaken each other: the job goes back, to come again at once under a number of its
+    /// own instead of being missed for two presences. The recorder knows whether it was wanted at all.
+    fn decline(&self, message: JobMessage, delivery: Delivery) {
+        let desk = self.tools.desk.clone();
+        self.tools.reports.spawn(async move {
+            let said = desk.decline(&message).await;
+            settle(said, Some(delivery)).await;
         });
     }
 

@@ -15,7 +15,7 @@ pub enum Admission {
     InHand,
     /// Ended before: these terminal reports are to be sent again.
     Ended(Vec<Ending>),
-    /// Not above the lane's highest: refused without a trace.
+    /// Not above the lane's highest: refused, and nothing is written.
     Stale { highest: Seq },
 }
 

@@ -66,6 +66,6 @@ async fn done(settling: impl Future<Output = lapin::Result<bool>>, lost: &Cancel
             Ok(Ok(true)) => Ok(()),
             _ => Err(QueueError::Stale),
         },
-        () = std::future::pending::<()>() => { let _ = lost; Err(QueueError::Stale) },
+        () = lost.cancelled() => Err(QueueError::Stale),
     }
 }

@@ -1,7 +1,7 @@
-use records::PlannedJob;
+use records::{OnBad, PlannedJob};
 use schemas::definitions::Priority;
 
-use super::{Scene, failed, send, sent, started, succeeded};
+use super::{Scene, carried, extracted, failed, send, sent, started, succeeded, wait};
 
 /// Distributions enough for one lane, each with a revision on record.
 async fn many(scene: &Scene, count: usize) -> Vec<PlannedJob> {
@@ -97,6 +97,31 @@ pub async fn a_newer_revision_supersedes_what_has_not_begun(scene: &Scene) {
     assert_eq!(scene.records.request_status(request).await.unwrap().unwrap().state, "cancelled");
     let note = scene.text(&format!("SELECT note FROM jobs WHERE id = '{}'", older.id)).await;
     assert_eq!(note, "superseded by revision 2");
+}
+
+/// The first request was planned while the build went on, the second after it; both sends wait for the relay's.
+pub async fn a_send_that_gives_way_leaves_no_extract_in_the_others_way(scene: &Scene) {
+    scene.revision("antivirus", 1).await;
+    let relay = send("region", "antivirus", 1);
+    let behind = |job: PlannedJob| PlannedJob { waits: vec![wait(&relay, OnBad::Proceed)], ..job };
+    let unfilled = behind(PlannedJob { revision: None, ..send("paris", "antivirus", 1) });
+    let follows = carried(&unfilled);
+    let (first, _) = scene.plan(&[relay.clone(), unfilled.clone(), follows.clone()]).await;
+    scene.force("UPDATE tide_jobs SET created_ms = created_ms - 1000 WHERE subscriber = 'paris'").await;
+    let other = behind(send("paris", "antivirus", 1));
+    let with_it = carried(&other);
+    let (second, _) = scene.plan(&[other.clone(), with_it.clone()]).await;
+    scene.report(&[succeeded(&relay, sent())]).await;
+    scene.sweep().await;
+    assert_eq!(scene.state(unfilled.id).await, "cancelled");
+    assert_eq!(scene.state(other.id).await, "queued", "the extract that lost its send stands in the way");
+    scene.report(&[succeeded(&other, sent())]).await;
+    scene.sweep().await;
+    scene.report(&[succeeded(&with_it, extracted())]).await;
+    scene.sweep().await;
+    for request in [first, second] {
+        assert_eq!(scene.records.request_status(request).await.unwrap().unwrap().state, "succeeded");
+    }
 }
 
 pub async fn a_paused_lane_gives_nothing_out_until_resumed(scene: &Scene) {
