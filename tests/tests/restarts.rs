@@ -11,9 +11,11 @@ use tests::program::repository;
 use tests::{Fleet, Ground, ends, tree};
 
 const DISTRIBUTIONS: [&str; 2] = ["one", "two"];
-const FILES: usize = 1000;
+const FILES: usize = 400;
 const ROUNDS: u64 = 3;
 const LOOK_EVERY: Duration = Duration::from_millis(20);
+/// Between the seeds of two rounds.
+const STRIDE: u64 = 1000;
 const PATIENCE: Duration = Duration::from_secs(120);
 
 #[test]
@@ -35,7 +37,7 @@ fn a_database_that_restarts_or_is_killed_costs_time_and_nothing_else() {
     survive(ground, &server);
 }
 
-/// In each round something changes, is built and sent, and the service goes away in the middle: first in order, then killed.
+/// In each round much changes, is built and sent, and the service goes away in the middle: first in order, then killed.
 fn survive(ground: Ground, service: &Private) {
     let folder = tempfile::Builder::new().prefix("tidegate-restarts-").tempdir().unwrap();
     let mut fleet = fleet(folder.path(), ground);
@@ -44,15 +46,18 @@ fn survive(ground: Ground, service: &Private) {
     }
     fleet.cli.ok(&["apply", "-f", &TwoTiers::of(&DISTRIBUTIONS).write(folder.path())]);
     for round in 0..ROUNDS {
-        for name in DISTRIBUTIONS {
-            tree::change(&source(folder.path(), name), 20, round);
-        }
-        fleet.cli.ok(&[&["build"], &DISTRIBUTIONS[..]].concat());
-        fleet.cli.ok(&["send", CHANNEL]);
-        await_under_way(&fleet, if round == 0 { "build" } else { "send" }, service);
-        go_away(service, round);
-        // What the service took with it is only now going on again.
-        assert!(fleet.number(ends::OPEN_JOBS) > 0, "everything was over before the service went away");
+        change_and_ask(&fleet, round * STRIDE);
+        await_under_way(&fleet, service);
+        // Asked again and again until the service is back: what is asked meanwhile may be refused, and must not be lost in part.
+        std::thread::scope(|scope| {
+            let away = scope.spawn(|| go_away(service, round));
+            for again in 1.. {
+                change_and_ask(&fleet, round * STRIDE + again);
+                if away.is_finished() {
+                    break;
+                }
+            }
+        });
         ends::await_ends(&fleet);
     }
     ends::assert_ended_once(&fleet);
@@ -78,12 +83,19 @@ fn fleet(folder: &Path, ground: Ground) -> Fleet {
     fleet
 }
 
-/// Polled in the database, which is one of the services that may have gone away; a failure tells what the broker holds.
-fn await_under_way(fleet: &Fleet, kind: &str, service: &Private) {
-    let sql = format!("SELECT COUNT(*) FROM jobs WHERE kind = '{kind}' AND state IN ('queued', 'running')");
+fn change_and_ask(fleet: &Fleet, seed: u64) {
+    for name in DISTRIBUTIONS {
+        tree::change(&source(&fleet.folder, name), 5, seed);
+    }
+    fleet.cli.run(&[&["build"], &DISTRIBUTIONS[..]].concat());
+    fleet.cli.run(&["send", CHANNEL]);
+}
+
+/// A failure tells what the broker holds.
+fn await_under_way(fleet: &Fleet, service: &Private) {
     let deadline = Instant::now() + PATIENCE;
-    while fleet.number(&sql) == 0 {
-        assert!(Instant::now() < deadline, "waited in vain for a {kind} under way\n{}", queues_told(service));
+    while fleet.number(ends::OPEN_JOBS) == 0 {
+        assert!(Instant::now() < deadline, "waited in vain for a job under way\n{}", queues_told(service));
         std::thread::sleep(LOOK_EVERY);
     }
 }
