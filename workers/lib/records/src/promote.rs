@@ -15,7 +15,8 @@ use crate::publish::ToPublish;
 use crate::{CLAIM_MS, STEP_MAX, sql};
 
 /// True of a waiting job `j` whose turn may come: due, not travelling in another's message, nothing open that it waits for,
-/// and no older open job of its distribution in its lane, unless that one travels with it or waits for it.
+/// and no older open job of its distribution in its lane. An older one that waits itself holds nobody up: what it waits for may
+/// be behind the job that it would hold.
 pub(crate) const ELIGIBLE: &str = "j.state = 'waiting' AND j.carried_by IS NULL AND j.cancel_requested_ms IS NULL
     AND NOT EXISTS (SELECT 1 FROM tide_job_waits w JOIN tide_jobs a ON a.id = w.awaited_id
         WHERE w.job_id = j.id AND a.state IN ('waiting', 'queued', 'running')
@@ -23,7 +24,9 @@ pub(crate) const ELIGIBLE: &str = "j.state = 'waiting' AND j.carried_by IS NULL 
     AND NOT EXISTS (SELECT 1 FROM tide_jobs o WHERE o.lane = j.lane AND o.distribution = j.distribution
         AND o.state IN ('waiting', 'queued', 'running') AND o.created_ms < j.created_ms
         AND (o.carried_by IS NULL OR o.carried_by <> j.id)
-        AND NOT EXISTS (SELECT 1 FROM tide_job_waits p WHERE p.job_id = o.id AND p.awaited_id = j.id))";
+        AND NOT (o.state = 'waiting' AND EXISTS (SELECT 1 FROM tide_job_waits p JOIN tide_jobs q ON q.id = p.awaited_id
+            WHERE p.job_id = o.id AND q.state IN ('waiting', 'queued', 'running')
+                AND (p.until_ms IS NULL OR p.until_ms > {now_ms}))))";
 
 #[derive(FromQueryResult)]
 struct Candidate {

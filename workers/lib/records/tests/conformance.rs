@@ -42,7 +42,7 @@ both!(
     lanes::planning_twice_makes_no_second_job,
     lanes::a_second_request_attaches_to_the_open_job,
     lanes::a_newer_revision_supersedes_what_has_not_begun,
-    lanes::a_send_that_gives_way_leaves_no_extract_in_the_others_way,
+    lanes::sends_that_give_way_leave_no_extract_in_the_others_way,
     lanes::a_paused_lane_gives_nothing_out_until_resumed,
     lanes::two_insertions_at_once_never_overfill_a_lane,
     results::success_records_what_the_site_holds,

@@ -99,27 +99,34 @@ pub async fn a_newer_revision_supersedes_what_has_not_begun(scene: &Scene) {
     assert_eq!(note, "superseded by revision 2");
 }
 
-/// The first request was planned while the build went on, the second after it; both sends wait for the relay's.
-pub async fn a_send_that_gives_way_leaves_no_extract_in_the_others_way(scene: &Scene) {
+/// Two requests were planned while the build went on, the third after it; all their sends wait for the relay's.
+pub async fn sends_that_give_way_leave_no_extract_in_the_others_way(scene: &Scene) {
     scene.revision("antivirus", 1).await;
     let relay = send("region", "antivirus", 1);
+    scene.plan(std::slice::from_ref(&relay)).await;
     let behind = |job: PlannedJob| PlannedJob { waits: vec![wait(&relay, OnBad::Proceed)], ..job };
-    let unfilled = behind(PlannedJob { revision: None, ..send("paris", "antivirus", 1) });
-    let follows = carried(&unfilled);
-    let (first, _) = scene.plan(&[relay.clone(), unfilled.clone(), follows.clone()]).await;
-    scene.force("UPDATE tide_jobs SET created_ms = created_ms - 1000 WHERE subscriber = 'paris'").await;
-    let other = behind(send("paris", "antivirus", 1));
-    let with_it = carried(&other);
-    let (second, _) = scene.plan(&[other.clone(), with_it.clone()]).await;
+    let mut requests = Vec::new();
+    let mut sends = Vec::new();
+    for revision in [None, None, Some(1)] {
+        let job = behind(PlannedJob { revision, ..send("paris", "antivirus", 1) });
+        scene.force("UPDATE tide_jobs SET created_ms = created_ms - 1000 WHERE subscriber = 'paris'").await;
+        let (request, _) = scene.plan(&[job.clone(), carried(&job)]).await;
+        requests.push(request);
+        sends.push(job);
+    }
     scene.report(&[succeeded(&relay, sent())]).await;
+    for _ in &sends {
+        scene.sweep().await;
+    }
+    let states = [scene.state(sends[0].id).await, scene.state(sends[1].id).await, scene.state(sends[2].id).await];
+    assert_eq!(states, ["cancelled", "cancelled", "queued"], "an extract that lost its send stands in the way");
+    scene.report(&[succeeded(&sends[2], sent())]).await;
     scene.sweep().await;
-    assert_eq!(scene.state(unfilled.id).await, "cancelled");
-    assert_eq!(scene.state(other.id).await, "queued", "the extract that lost its send stands in the way");
-    scene.report(&[succeeded(&other, sent())]).await;
+    let last = scene.text("SELECT id FROM jobs WHERE kind = 'extract' AND state = 'queued'").await;
+    let extract = PlannedJob { id: last.parse().unwrap(), ..carried(&sends[2]) };
+    scene.report(&[succeeded(&extract, extracted())]).await;
     scene.sweep().await;
-    scene.report(&[succeeded(&with_it, extracted())]).await;
-    scene.sweep().await;
-    for request in [first, second] {
+    for request in requests {
         assert_eq!(scene.records.request_status(request).await.unwrap().unwrap().state, "succeeded");
     }
 }
