@@ -14,7 +14,7 @@ use worker::{Context, Outcome, ProgressBoard};
 
 use crate::desk::{Desk, DeskError};
 use crate::intake;
-use crate::journal::{Admission, Begin, Ending, Journal, JournalError, OpenJob, TRIES_MAX};
+use crate::journal::{Admission, Begin, Ended, Ending, Journal, JournalError, OpenJob, TRIES_MAX, Written};
 use crate::orders::{InForce, Orders, Registered};
 use crate::site::Site;
 use crate::slots::{Slot, Slots};
@@ -50,7 +50,15 @@ pub struct LaneLoop {
     queue: QueueName,
     in_force: watch::Receiver<InForce>,
     consumer: Option<Consumer>,
+    /// The journal may hold work of this lane.
+    in_hand: bool,
     faults: u32,
+}
+
+/// A message whose job the journal has taken.
+struct Received {
+    delivery: Delivery,
+    admitted: Written<Admission>,
 }
 
 /// What comes next in a lane.
@@ -69,6 +77,7 @@ impl LaneLoop {
             queue: QueueName::Site(id.subscriber.clone(), id.channel.clone()),
             in_force: tools.orders.watch(),
             consumer: None,
+            in_hand: true,
             faults: 0,
             tools,
             id,
@@ -83,6 +92,7 @@ impl LaneLoop {
                 Ok(false) => return,
                 Err(error) => {
                     tracing::error!(lane = %self.lane, %error, "the lane stands still; it is tried again");
+                    self.in_hand = true;
                     if !self.rest().await {
                         return;
                     }
@@ -93,8 +103,11 @@ impl LaneLoop {
 
     /// One job or one message; false at the end.
     async fn turn(&mut self) -> Result<bool, JournalError> {
-        if let Some(job) = self.tools.journal.next_open(&self.lane).await? {
-            return self.work(job, None).await;
+        if self.in_hand {
+            if let Some(job) = self.tools.journal.next_open(&self.lane).await? {
+                return self.work(job, None).await;
+            }
+            self.in_hand = false;
         }
         match self.next().await {
             Next::Message(delivery) => self.take(delivery).await,
@@ -164,12 +177,16 @@ impl LaneLoop {
         if let Some(settings) = message.settings.as_ref().filter(|s| s.subscriber == self.id.subscriber) {
             self.tools.orders.put_settings(settings).await?;
         }
-        match self.tools.journal.admit(&message).await? {
-            Admission::Taken => match self.tools.journal.next_open(&self.lane).await? {
-                Some(job) => return self.work(job, Some(delivery)).await,
-                None => self.acknowledge(delivery).await,
-            },
-            Admission::InHand => self.acknowledge(delivery).await,
+        let admitted = self.tools.journal.admit(&message).await?;
+        if *admitted.value() == Admission::Taken {
+            // It need not be on the disk by itself: it goes there with the count of its first try.
+            return self.work(OpenJob::taken(message), Some(Received { delivery, admitted })).await;
+        }
+        match admitted.durable().await? {
+            Admission::Taken | Admission::InHand => {
+                self.in_hand = true;
+                self.acknowledge(delivery).await;
+            }
             Admission::Stale { highest } => {
                 tracing::info!(job = %message.job, seq = ?message.seq, ?highest, "a message older than its lane is refused");
                 if message.seq.epoch == highest.epoch {
@@ -184,12 +201,11 @@ impl LaneLoop {
     }
 
     /// Brings a job in hand to its end; false if the site stops meanwhile.
-    async fn work(&mut self, job: OpenJob, mut delivery: Option<Delivery>) -> Result<bool, JournalError> {
+    async fn work(&mut self, job: OpenJob, mut received: Option<Received>) -> Result<bool, JournalError> {
         let cancelled = self.tools.orders.register(job.job);
-        if self.tools.journal.cancelled(job.job).await? {
-            cancelled.token.cancel();
-        }
-        let Some(slot) = self.slot(&job, &cancelled, &mut delivery).await else {
+        let slot = self.slot(&job, &cancelled, &mut received).await?;
+        let mut delivery = received.map(|r| r.delivery);
+        let Some(slot) = slot else {
             if !self.tools.shutdown.is_cancelled() {
                 return self.end(&job, &Event::Cancelled {}, delivery).await;
             }
@@ -219,22 +235,29 @@ impl LaneLoop {
     }
 
     /// A slot when the lane may go on. `None`: the job was cancelled, or the site stops.
-    async fn slot(&mut self, job: &OpenJob, cancelled: &Registered, delivery: &mut Option<Delivery>) -> Option<Slot> {
+    async fn slot(
+        &mut self,
+        job: &OpenJob,
+        cancelled: &Registered,
+        received: &mut Option<Received>,
+    ) -> Result<Option<Slot>, JournalError> {
         loop {
             if cancelled.token.is_cancelled() || self.tools.shutdown.is_cancelled() {
-                return None;
+                return Ok(None);
             }
             let paused = self.in_force.borrow_and_update().paused.contains(&self.lane);
             if !paused && let Some(slot) = self.tools.slots.try_take() {
-                return Some(slot);
+                return Ok(Some(slot));
             }
-            // It waits here, in the journal: the broker need not hold it.
-            self.hand_over(delivery).await;
+            if self.tools.journal.cancelled(job.job).await? {
+                return Ok(None);
+            }
+            self.hand_over(received).await?;
             let slots = self.tools.slots.clone();
             tokio::select! {
-                () = self.tools.shutdown.cancelled() => return None,
-                () = cancelled.token.cancelled() => return None,
-                slot = slots.take(job.priority), if !paused => return Some(slot),
+                () = self.tools.shutdown.cancelled() => return Ok(None),
+                () = cancelled.token.cancelled() => return Ok(None),
+                slot = slots.take(job.priority), if !paused => return Ok(Some(slot)),
                 _ = self.in_force.changed() => {}
             }
         }
@@ -288,8 +311,9 @@ impl LaneLoop {
     }
 
     /// Writes the end down, and reports it while the lane goes on.
-    async fn end(&self, job: &OpenJob, event: &Event, delivery: Option<Delivery>) -> Result<bool, JournalError> {
-        let ending = self.tools.journal.end(job.job, event).await?;
+    async fn end(&mut self, job: &OpenJob, event: &Event, delivery: Option<Delivery>) -> Result<bool, JournalError> {
+        let Ended { ending, followed } = self.tools.journal.end(job.job, event).await?.durable().await?;
+        self.in_hand |= followed;
         match &ending.event {
             Event::Failed { fault, .. } => {
                 tracing::warn!(job = %job.job, lane = %self.lane, kind = job.task.kind().as_str(), %fault, "a job failed");
@@ -331,11 +355,14 @@ impl LaneLoop {
         });
     }
 
-    async fn hand_over(&mut self, delivery: &mut Option<Delivery>) {
-        if let Some(delivery) = delivery.take() {
+    /// The job waits here, in the journal: the broker need not hold it.
+    async fn hand_over(&mut self, received: &mut Option<Received>) -> Result<(), JournalError> {
+        if let Some(Received { delivery, admitted }) = received.take() {
             self.consumer = None;
+            admitted.durable().await?;
             self.acknowledge(delivery).await;
         }
+        Ok(())
     }
 
     async fn acknowledge(&self, delivery: Delivery) {

@@ -6,7 +6,7 @@ use schemas::{
     ContentSource, Digest, Event, ExtractTask, Fault, Follow, JobId, JobMessage, JobResult, Lane, Mode, RequestId,
     RevisionRef, SCHEMA, SendResult, SendTask, Seq, Settings, SourceBytes, StoreId, Task,
 };
-use subscriber::journal::{Admission, Begin, Journal, TRIES_MAX, Transfer};
+use subscriber::journal::{Admission, Begin, Ending, Journal, TRIES_MAX, Transfer};
 use tempfile::TempDir;
 
 struct Fixture {
@@ -28,8 +28,16 @@ impl Fixture {
         Fixture { dir: self.dir, journal }
     }
 
+    async fn admit(&self, message: &JobMessage) -> Admission {
+        self.journal.admit(message).await.unwrap().durable().await.unwrap()
+    }
+
+    async fn end(&self, job: JobId, event: &Event) -> Ending {
+        self.journal.end(job, event).await.unwrap().durable().await.unwrap().ending
+    }
+
     async fn taken(&self, message: &JobMessage) {
-        assert_eq!(self.journal.admit(message).await.unwrap(), Admission::Taken);
+        assert_eq!(self.admit(message).await, Admission::Taken);
     }
 
     async fn next(&self) -> Option<(JobId, u32)> {
@@ -102,9 +110,9 @@ async fn a_new_attempt_of_a_job_in_hand_renames_it_and_starts_nothing() {
     let f = Fixture::new().await;
     f.taken(&send_then_extract("a", 1, 1)).await;
     assert_eq!(f.journal.begin(job("a")).await.unwrap(), Begin::Go { attempt: 1, tries: 1 });
-    assert_eq!(f.journal.admit(&send_then_extract("a", 2, 2)).await.unwrap(), Admission::InHand);
+    assert_eq!(f.admit(&send_then_extract("a", 2, 2)).await, Admission::InHand);
     assert_eq!(f.journal.in_hand().await.unwrap().len(), 2, "the job and what follows it, each once");
-    let ending = f.journal.end(job("a"), &succeeded()).await.unwrap();
+    let ending = f.end(job("a"), &succeeded()).await;
     assert_eq!(ending.attempt, 2, "reported under the new attempt");
     assert_eq!(f.next().await, Some((job("a-extract"), 2)), "what follows is renamed as well");
 }
@@ -113,7 +121,7 @@ async fn a_new_attempt_of_a_job_in_hand_renames_it_and_starts_nothing() {
 async fn an_older_attempt_of_a_job_in_hand_does_not_rename_it_back() {
     let f = Fixture::new().await;
     f.taken(&send("a", 3, 3)).await;
-    assert_eq!(f.journal.admit(&send("a", 1, 1)).await.unwrap(), Admission::InHand);
+    assert_eq!(f.admit(&send("a", 1, 1)).await, Admission::InHand);
     assert_eq!(f.next().await, Some((job("a"), 3)));
 }
 
@@ -122,15 +130,15 @@ async fn a_message_whose_seq_is_not_above_the_lanes_highest_is_refused() {
     let f = Fixture::new().await;
     f.taken(&send("a", 1, 7)).await;
     for n in [6, 7] {
-        let refused = f.journal.admit(&send("b", 1, n)).await.unwrap();
+        let refused = f.admit(&send("b", 1, n)).await;
         assert_eq!(refused, Admission::Stale { highest: Seq { epoch: 1, n: 7 } });
     }
     let f = f.reopened().await;
-    assert!(matches!(f.journal.admit(&send("b", 1, 7)).await.unwrap(), Admission::Stale { .. }), "after a restart too");
+    assert!(matches!(f.admit(&send("b", 1, 7)).await, Admission::Stale { .. }), "after a restart too");
     f.taken(&send("b", 1, 8)).await;
     let newer_epoch = JobMessage { seq: Seq { epoch: 2, n: 0 }, ..send("c", 1, 0) };
     f.taken(&newer_epoch).await;
-    assert!(matches!(f.journal.admit(&send("d", 1, 99)).await.unwrap(), Admission::Stale { .. }), "of the old epoch");
+    assert!(matches!(f.admit(&send("d", 1, 99)).await, Admission::Stale { .. }), "of the old epoch");
 }
 
 #[tokio::test]
@@ -148,7 +156,7 @@ async fn tries_are_counted_before_starting_and_survive_a_kill() {
 async fn a_terminal_report_is_kept_until_the_broker_confirms_it() {
     let f = Fixture::new().await;
     f.taken(&send("a", 1, 1)).await;
-    let ending = f.journal.end(job("a"), &succeeded()).await.unwrap();
+    let ending = f.end(job("a"), &succeeded()).await;
     let f = f.reopened().await;
     assert_eq!(f.journal.unconfirmed().await.unwrap(), std::slice::from_ref(&ending));
     assert_eq!(f.journal.in_hand().await.unwrap().len(), 1, "presence lists it, so that nobody publishes it again");
@@ -161,13 +169,13 @@ async fn a_terminal_report_is_kept_until_the_broker_confirms_it() {
 async fn a_job_that_has_ended_answers_with_its_report_under_the_new_attempt() {
     let f = Fixture::new().await;
     f.taken(&send("a", 1, 1)).await;
-    let ending = f.journal.end(job("a"), &succeeded()).await.unwrap();
+    let ending = f.end(job("a"), &succeeded()).await;
     f.journal.confirm(&ending).await.unwrap();
-    let Admission::Ended(again) = f.journal.admit(&send("a", 2, 2)).await.unwrap() else { panic!("not started again") };
+    let Admission::Ended(again) = f.admit(&send("a", 2, 2)).await else { panic!("not started again") };
     assert_eq!((again[0].attempt, &again[0].event), (2, &succeeded()));
     assert_eq!(f.next().await, None);
     assert_eq!(f.journal.unconfirmed().await.unwrap().len(), 1, "to be confirmed once more");
-    assert!(matches!(f.journal.admit(&send("a", 2, 2)).await.unwrap(), Admission::Ended(_)), "also when redelivered");
+    assert!(matches!(f.admit(&send("a", 2, 2)).await, Admission::Ended(_)), "also when redelivered");
 }
 
 #[tokio::test]
@@ -175,8 +183,8 @@ async fn a_failed_job_is_answered_at_the_same_attempt_and_worked_on_again_at_a_n
     let f = Fixture::new().await;
     f.taken(&send("a", 1, 1)).await;
     f.journal.begin(job("a")).await.unwrap();
-    f.journal.end(job("a"), &failed()).await.unwrap();
-    assert!(matches!(f.journal.admit(&send("a", 1, 1)).await.unwrap(), Admission::Ended(_)));
+    f.end(job("a"), &failed()).await;
+    assert!(matches!(f.admit(&send("a", 1, 1)).await, Admission::Ended(_)));
     f.taken(&send("a", 2, 2)).await;
     assert_eq!(f.journal.begin(job("a")).await.unwrap(), Begin::Go { attempt: 2, tries: 1 }, "with a count of its own");
 }
@@ -186,10 +194,10 @@ async fn what_follows_waits_for_success_and_is_forgotten_with_a_failure() {
     let f = Fixture::new().await;
     f.taken(&send_then_extract("a", 1, 1)).await;
     assert_eq!(f.next().await, Some((job("a"), 1)));
-    f.journal.end(job("a"), &failed()).await.unwrap();
+    f.end(job("a"), &failed()).await;
     assert_eq!(f.next().await, None, "its extract is the recorder's to decide");
     f.taken(&send_then_extract("a", 2, 2)).await;
-    f.journal.end(job("a"), &succeeded()).await.unwrap();
+    f.end(job("a"), &succeeded()).await;
     assert_eq!(f.next().await, Some((job("a-extract"), 2)));
 }
 
@@ -197,10 +205,8 @@ async fn what_follows_waits_for_success_and_is_forgotten_with_a_failure() {
 async fn what_follows_an_ended_send_is_taken_up_if_it_was_never_here() {
     let f = Fixture::new().await;
     f.taken(&send("a", 1, 1)).await;
-    f.journal.end(job("a"), &succeeded()).await.unwrap();
-    assert!(
-        matches!(f.journal.admit(&send_then_extract("a", 2, 2)).await.unwrap(), Admission::Ended(e) if e.len() == 1)
-    );
+    f.end(job("a"), &succeeded()).await;
+    assert!(matches!(f.admit(&send_then_extract("a", 2, 2)).await, Admission::Ended(e) if e.len() == 1));
     assert_eq!(f.next().await, Some((job("a-extract"), 2)));
 }
 
@@ -208,8 +214,8 @@ async fn what_follows_an_ended_send_is_taken_up_if_it_was_never_here() {
 async fn a_job_ends_once() {
     let f = Fixture::new().await;
     f.taken(&send("a", 1, 1)).await;
-    f.journal.end(job("a"), &succeeded()).await.unwrap();
-    assert_eq!(f.journal.end(job("a"), &Event::Cancelled {}).await.unwrap().event, succeeded());
+    f.end(job("a"), &succeeded()).await;
+    assert_eq!(f.end(job("a"), &Event::Cancelled {}).await.event, succeeded());
     assert_eq!(f.journal.begin(job("a")).await.unwrap(), Begin::Gone);
 }
 
@@ -221,7 +227,7 @@ async fn a_cancel_counts_for_a_job_in_hand_and_for_one_that_comes_later() {
     f.journal.cancel(job("b")).await.unwrap();
     let f = f.reopened().await;
     assert_eq!(f.journal.begin(job("a")).await.unwrap(), Begin::Cancelled);
-    let Admission::Ended(ended) = f.journal.admit(&send_then_extract("b", 1, 2)).await.unwrap() else { panic!() };
+    let Admission::Ended(ended) = f.admit(&send_then_extract("b", 1, 2)).await else { panic!() };
     assert_eq!(ended[0].event, Event::Cancelled {});
 }
 
@@ -274,7 +280,7 @@ async fn a_job_given_back_is_forgotten_but_its_seq_is_not() {
     f.taken(&send_then_extract("a", 1, 1)).await;
     f.journal.forget(job("a")).await.unwrap();
     assert!(f.journal.in_hand().await.unwrap().is_empty());
-    assert!(matches!(f.journal.admit(&send("a", 1, 1)).await.unwrap(), Admission::Stale { .. }));
+    assert!(matches!(f.admit(&send("a", 1, 1)).await, Admission::Stale { .. }));
     f.taken(&send("a", 1, 2)).await;
 }
 

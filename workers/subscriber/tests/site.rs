@@ -126,8 +126,8 @@ async fn a_terminal_report_that_was_lost_is_sent_again_after_a_restart() {
     let v1 = published(&world).await;
     std::fs::create_dir_all(world.path("site")).unwrap();
     let journal = subscriber::journal::Journal::open(&world.path("site/journal.sqlite")).await.unwrap();
-    journal.admit(&send("a", 1, v1.store, v1.revision)).await.unwrap();
-    journal.end(job("a"), &Event::Cancelled {}).await.unwrap();
+    journal.admit(&send("a", 1, v1.store, v1.revision)).await.unwrap().durable().await.unwrap();
+    journal.end(job("a"), &Event::Cancelled {}).await.unwrap().durable().await.unwrap();
     journal.close().await;
     let site = world.start();
     assert_eq!(world.end_of(job("a")).await.event, Event::Cancelled {});
@@ -145,7 +145,7 @@ async fn the_fourth_try_of_a_job_is_reported_as_failed() {
     let v1 = published(&world).await;
     std::fs::create_dir_all(world.path("site")).unwrap();
     let journal = subscriber::journal::Journal::open(&world.path("site/journal.sqlite")).await.unwrap();
-    journal.admit(&send_then_extract("a", 1, v1.store, v1.revision)).await.unwrap();
+    journal.admit(&send_then_extract("a", 1, v1.store, v1.revision)).await.unwrap().durable().await.unwrap();
     for _ in 0..3 {
         journal.begin(job("a")).await.unwrap();
     }
@@ -304,7 +304,7 @@ async fn presence_comes_at_once_and_lists_what_is_in_hand() {
     let v1 = published(&world).await;
     std::fs::create_dir_all(world.path("site")).unwrap();
     let journal = subscriber::journal::Journal::open(&world.path("site/journal.sqlite")).await.unwrap();
-    journal.admit(&send("a", 1, v1.store, v1.revision)).await.unwrap();
+    journal.admit(&send("a", 1, v1.store, v1.revision)).await.unwrap().durable().await.unwrap();
     journal.set_paused(&lane(), true).await.unwrap();
     journal.close().await;
     let site = world.start();

@@ -1,10 +1,11 @@
 //! What a message does to the journal, in one transaction. It knows nothing of deliveries and acknowledgements.
 
 use schemas::{Event, Follow, JobId, JobMessage, Priority, Seq, Task};
-use sqlx::{Row, Sqlite, Transaction};
+use sqlx::Row;
+use sqlx::sqlite::SqliteConnection;
 
 use super::ending::Ending;
-use super::{Journal, JournalError, signed};
+use super::{Journal, JournalError, Written, signed};
 
 /// What became of a message.
 #[derive(Debug, Clone, PartialEq)]
@@ -26,14 +27,13 @@ enum Known {
 }
 
 impl Journal {
-    pub async fn admit(&self, message: &JobMessage) -> Result<Admission, JournalError> {
-        let mut tx = self.pool.begin_with("BEGIN IMMEDIATE").await.map_err(|e| self.failed(e))?;
+    pub async fn admit(&self, message: &JobMessage) -> Result<Written<Admission>, JournalError> {
+        let mut tx = self.batches.write().await?;
         let admission = self.decide(&mut tx, message).await?;
-        tx.commit().await.map_err(|e| self.failed(e))?;
-        Ok(admission)
+        Ok(tx.done(admission))
     }
 
-    async fn decide(&self, tx: &mut Transaction<'_, Sqlite>, message: &JobMessage) -> Result<Admission, JournalError> {
+    async fn decide(&self, tx: &mut SqliteConnection, message: &JobMessage) -> Result<Admission, JournalError> {
         let highest = self.highest(tx, message).await?;
         let fresh = highest.is_none_or(|h| message.seq > h);
         match self.known(tx, message.job).await? {
@@ -59,11 +59,11 @@ impl Journal {
         }
     }
 
-    async fn take(&self, tx: &mut Transaction<'_, Sqlite>, message: &JobMessage) -> Result<Admission, JournalError> {
+    async fn take(&self, tx: &mut SqliteConnection, message: &JobMessage) -> Result<Admission, JournalError> {
         if self.is_cancelled(tx, message.job).await? {
             self.insert(tx, message, message.job, message.attempt, &message.task, None).await?;
-            let ending = self.end_in(tx, message.job, &Event::Cancelled {}).await?;
-            return Ok(Admission::Ended(vec![ending]));
+            let ended = self.end_in(tx, message.job, &Event::Cancelled {}).await?;
+            return Ok(Admission::Ended(vec![ended.ending]));
         }
         self.insert(tx, message, message.job, message.attempt, &message.task, None).await?;
         if let Some(follow) = &message.then {
@@ -76,7 +76,7 @@ impl Journal {
     /// it was never here.
     async fn repeat(
         &self,
-        tx: &mut Transaction<'_, Sqlite>,
+        tx: &mut SqliteConnection,
         message: &JobMessage,
         event: &Event,
     ) -> Result<Admission, JournalError> {
@@ -93,7 +93,7 @@ impl Journal {
 
     async fn take_follow(
         &self,
-        tx: &mut Transaction<'_, Sqlite>,
+        tx: &mut SqliteConnection,
         message: &JobMessage,
         follow: &Follow,
         after: Option<JobId>,
@@ -112,7 +112,7 @@ impl Journal {
 
     async fn insert(
         &self,
-        tx: &mut Transaction<'_, Sqlite>,
+        tx: &mut SqliteConnection,
         message: &JobMessage,
         job: JobId,
         attempt: u32,
@@ -129,26 +129,26 @@ impl Journal {
         .bind(self.write_json(task)?)
         .bind(i64::from(priority_of(&message.task).rank()))
         .bind(after.map(|j| j.to_string()))
-        .execute(&mut **tx)
+        .execute(&mut *tx)
         .await
         .map_err(|e| self.failed(e))?;
         Ok(())
     }
 
-    async fn rename(&self, tx: &mut Transaction<'_, Sqlite>, job: JobId, attempt: u32) -> Result<(), JournalError> {
+    async fn rename(&self, tx: &mut SqliteConnection, job: JobId, attempt: u32) -> Result<(), JournalError> {
         sqlx::query("UPDATE jobs SET attempt = MAX(attempt, ?) WHERE job = ?")
             .bind(i64::from(attempt))
             .bind(job.to_string())
-            .execute(&mut **tx)
+            .execute(&mut *tx)
             .await
             .map_err(|e| self.failed(e))?;
         Ok(())
     }
 
-    async fn known(&self, tx: &mut Transaction<'_, Sqlite>, job: JobId) -> Result<Known, JournalError> {
+    async fn known(&self, tx: &mut SqliteConnection, job: JobId) -> Result<Known, JournalError> {
         let row = sqlx::query("SELECT attempt, event FROM jobs WHERE job = ?")
             .bind(job.to_string())
-            .fetch_optional(&mut **tx)
+            .fetch_optional(&mut *tx)
             .await
             .map_err(|e| self.failed(e))?;
         let Some(row) = row else { return Ok(Known::No) };
@@ -158,20 +158,16 @@ impl Journal {
         })
     }
 
-    async fn highest(
-        &self,
-        tx: &mut Transaction<'_, Sqlite>,
-        message: &JobMessage,
-    ) -> Result<Option<Seq>, JournalError> {
+    async fn highest(&self, tx: &mut SqliteConnection, message: &JobMessage) -> Result<Option<Seq>, JournalError> {
         let row = sqlx::query("SELECT epoch, n FROM lanes WHERE lane = ? AND n >= 0")
             .bind(message.lane.to_string())
-            .fetch_optional(&mut **tx)
+            .fetch_optional(&mut *tx)
             .await
             .map_err(|e| self.failed(e))?;
         Ok(row.map(|r| Seq { epoch: r.get::<i64, _>(0) as u64, n: r.get::<i64, _>(1) as u64 }))
     }
 
-    async fn raise_highest(&self, tx: &mut Transaction<'_, Sqlite>, message: &JobMessage) -> Result<(), JournalError> {
+    async fn raise_highest(&self, tx: &mut SqliteConnection, message: &JobMessage) -> Result<(), JournalError> {
         sqlx::query(
             "INSERT INTO lanes (lane, epoch, n) VALUES (?, ?, ?)
              ON CONFLICT (lane) DO UPDATE SET epoch = excluded.epoch, n = excluded.n
@@ -180,7 +176,7 @@ impl Journal {
         .bind(message.lane.to_string())
         .bind(signed(message.seq.epoch))
         .bind(signed(message.seq.n))
-        .execute(&mut **tx)
+        .execute(&mut *tx)
         .await
         .map_err(|e| self.failed(e))?;
         Ok(())
@@ -192,7 +188,7 @@ fn to_be_done_again(event: &Event, ended_attempt: u32, asked_attempt: u32) -> bo
     matches!(event, Event::Failed { .. }) && asked_attempt > ended_attempt
 }
 
-fn priority_of(task: &Task) -> Priority {
+pub(super) fn priority_of(task: &Task) -> Priority {
     match task {
         Task::Send(send) => send.priority,
         Task::Build(_) | Task::Extract(_) => Priority::Medium,

@@ -4,7 +4,8 @@ use std::collections::BTreeSet;
 
 use schemas::{ChildKey, JobId, Lane, Settings};
 use serde::{Deserialize, Serialize};
-use sqlx::{Row, Sqlite, Transaction};
+use sqlx::Row;
+use sqlx::sqlite::SqliteConnection;
 
 use super::{CANCELS_KEPT_MAX, Journal, JournalError, signed};
 
@@ -21,7 +22,7 @@ pub struct Children {
 impl Journal {
     /// Remembers a cancel; it counts for a job in hand and for one that comes later.
     pub async fn cancel(&self, job: JobId) -> Result<(), JournalError> {
-        let mut tx = self.pool.begin_with("BEGIN IMMEDIATE").await.map_err(|e| self.failed(e))?;
+        let mut tx = self.batches.write().await?;
         sqlx::query("INSERT OR IGNORE INTO cancelled (job) VALUES (?)")
             .bind(job.to_string())
             .execute(&mut *tx)
@@ -32,43 +33,40 @@ impl Journal {
             .execute(&mut *tx)
             .await
             .map_err(|e| self.failed(e))?;
-        tx.commit().await.map_err(|e| self.failed(e))
+        tx.done(()).durable().await
     }
 
     /// Somebody cancelled this job, now or before it came.
     pub async fn cancelled(&self, job: JobId) -> Result<bool, JournalError> {
-        let mut tx = self.pool.begin().await.map_err(|e| self.failed(e))?;
-        self.is_cancelled(&mut tx, job).await
+        let mut connection = self.batches.read().await?;
+        self.is_cancelled(&mut connection, job).await
     }
 
-    pub(super) async fn is_cancelled(
-        &self,
-        tx: &mut Transaction<'_, Sqlite>,
-        job: JobId,
-    ) -> Result<bool, JournalError> {
+    pub(super) async fn is_cancelled(&self, tx: &mut SqliteConnection, job: JobId) -> Result<bool, JournalError> {
         let row = sqlx::query("SELECT EXISTS (SELECT 1 FROM cancelled WHERE job = ?)")
             .bind(job.to_string())
-            .fetch_one(&mut **tx)
+            .fetch_one(&mut *tx)
             .await
             .map_err(|e| self.failed(e))?;
         Ok(row.get(0))
     }
 
     pub async fn set_paused(&self, lane: &Lane, paused: bool) -> Result<(), JournalError> {
+        let mut tx = self.batches.write().await?;
         sqlx::query(
             "INSERT INTO lanes (lane, paused) VALUES (?, ?) ON CONFLICT (lane) DO UPDATE SET paused = excluded.paused",
         )
         .bind(lane.to_string())
         .bind(paused)
-        .execute(&self.pool)
+        .execute(&mut *tx)
         .await
         .map_err(|e| self.failed(e))?;
-        Ok(())
+        tx.done(()).durable().await
     }
 
     pub async fn paused(&self) -> Result<BTreeSet<Lane>, JournalError> {
         let rows = sqlx::query("SELECT lane FROM lanes WHERE paused = 1")
-            .fetch_all(&self.pool)
+            .fetch_all(&mut *self.batches.read().await?)
             .await
             .map_err(|e| self.failed(e))?;
         rows.iter().map(|r| r.get::<String, _>(0).parse().map_err(|e| self.unreadable(e))).collect()
@@ -95,6 +93,7 @@ impl Journal {
     }
 
     async fn put_paper(&self, name: &str, version: u64, body: String) -> Result<bool, JournalError> {
+        let mut tx = self.batches.write().await?;
         let put = sqlx::query(
             "INSERT INTO papers (name, version, body) VALUES (?, ?, ?)
              ON CONFLICT (name) DO UPDATE SET version = excluded.version, body = excluded.body
@@ -103,16 +102,16 @@ impl Journal {
         .bind(name)
         .bind(signed(version))
         .bind(body)
-        .execute(&self.pool)
+        .execute(&mut *tx)
         .await
         .map_err(|e| self.failed(e))?;
-        Ok(put.rows_affected() == 1)
+        tx.done(put.rows_affected() == 1).durable().await
     }
 
     async fn paper<T: serde::de::DeserializeOwned>(&self, name: &str) -> Result<Option<T>, JournalError> {
         let row = sqlx::query("SELECT body FROM papers WHERE name = ?")
             .bind(name)
-            .fetch_optional(&self.pool)
+            .fetch_optional(&mut *self.batches.read().await?)
             .await
             .map_err(|e| self.failed(e))?;
         row.map(|r| self.read_json(&r.get::<String, _>(0))).transpose()

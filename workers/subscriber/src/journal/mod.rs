@@ -3,6 +3,7 @@
 //! came of it.
 
 mod admit;
+mod batch;
 mod control;
 mod ending;
 mod open;
@@ -10,15 +11,18 @@ mod schema;
 mod stores;
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
-use schemas::{Event, JobId, Lane, Priority, Task};
-use sqlx::SqlitePool;
-use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
+use schemas::{Event, JobId, JobMessage, Lane, Priority, Task};
+use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqliteSynchronous};
+
+use batch::Batches;
 
 pub use admit::Admission;
+pub use batch::Written;
 pub use control::Children;
-pub use ending::Ending;
+pub use ending::{Ended, Ending};
 pub use open::{Begin, Transfer};
 
 /// Times that a job is started here before it is given up: a job that kills the process must not do so for ever.
@@ -32,7 +36,7 @@ const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
 #[derive(Debug, thiserror::Error)]
 pub enum JournalError {
     #[error("the journal {path} failed: {source}", path = path.display())]
-    Database { path: PathBuf, source: sqlx::Error },
+    Database { path: PathBuf, source: Arc<sqlx::Error> },
     #[error("the journal {path} holds something that this version cannot read: {what}", path = path.display())]
     Unreadable { path: PathBuf, what: String },
     #[error("{0} is not in the journal")]
@@ -50,14 +54,27 @@ pub struct OpenJob {
     pub transfer: Transfer,
 }
 
+impl OpenJob {
+    /// The job of a message that was just taken.
+    pub fn taken(message: JobMessage) -> OpenJob {
+        OpenJob {
+            job: message.job,
+            attempt: message.attempt,
+            lane: message.lane,
+            priority: admit::priority_of(&message.task),
+            task: message.task,
+            transfer: Transfer::default(),
+        }
+    }
+}
+
 #[derive(Clone)]
 pub struct Journal {
-    pool: SqlitePool,
+    batches: Arc<Batches>,
     path: PathBuf,
 }
 
 impl Journal {
-    /// One connection: transactions follow each other, so none ever sees half of another.
     pub async fn open(path: &Path) -> Result<Journal, JournalError> {
         let options = SqliteConnectOptions::new()
             .filename(path)
@@ -65,19 +82,19 @@ impl Journal {
             .journal_mode(SqliteJournalMode::Wal)
             .synchronous(SqliteSynchronous::Full)
             .busy_timeout(BUSY_TIMEOUT);
-        let database = |source| JournalError::Database { path: path.to_owned(), source };
-        let pool = SqlitePoolOptions::new().max_connections(1).connect_with(options).await.map_err(database)?;
-        let journal = Journal { pool, path: path.to_owned() };
+        let database = |source| JournalError::Database { path: path.to_owned(), source: Arc::new(source) };
+        let batches = Batches::open(&options, path).await.map_err(database)?;
+        let journal = Journal { batches: Arc::new(batches), path: path.to_owned() };
         schema::prepare(&journal).await?;
         Ok(journal)
     }
 
     pub async fn close(&self) {
-        self.pool.close().await;
+        self.batches.close().await;
     }
 
     fn failed(&self, source: sqlx::Error) -> JournalError {
-        JournalError::Database { path: self.path.clone(), source }
+        JournalError::Database { path: self.path.clone(), source: Arc::new(source) }
     }
 
     fn unreadable(&self, what: impl std::fmt::Display) -> JournalError {

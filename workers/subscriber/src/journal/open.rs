@@ -45,8 +45,11 @@ const OPEN: &str = "SELECT job, attempt, lane, task, priority, transfer FROM job
 impl Journal {
     /// The job of a lane whose turn it is.
     pub async fn next_open(&self, lane: &Lane) -> Result<Option<OpenJob>, JournalError> {
-        let row =
-            sqlx::query(OPEN).bind(lane.to_string()).fetch_optional(&self.pool).await.map_err(|e| self.failed(e))?;
+        let row = sqlx::query(OPEN)
+            .bind(lane.to_string())
+            .fetch_optional(&mut *self.batches.read().await?)
+            .await
+            .map_err(|e| self.failed(e))?;
         row.map(|r| self.read_open(&r)).transpose()
     }
 
@@ -64,9 +67,9 @@ impl Journal {
 
     /// Counts a try before it starts, so that a job that kills the process is counted too.
     pub async fn begin(&self, job: JobId) -> Result<Begin, JournalError> {
-        let mut tx = self.pool.begin_with("BEGIN IMMEDIATE").await.map_err(|e| self.failed(e))?;
+        let mut tx = self.batches.write().await?;
         if self.is_cancelled(&mut tx, job).await? {
-            return Ok(Begin::Cancelled);
+            return tx.done(Begin::Cancelled).durable().await;
         }
         let row =
             sqlx::query("UPDATE jobs SET tries = tries + 1 WHERE job = ? AND event IS NULL RETURNING attempt, tries")
@@ -74,48 +77,52 @@ impl Journal {
                 .fetch_optional(&mut *tx)
                 .await
                 .map_err(|e| self.failed(e))?;
-        tx.commit().await.map_err(|e| self.failed(e))?;
-        Ok(match row.map(|r| (r.get::<u32, _>(0), r.get::<u32, _>(1))) {
+        let begin = match row.map(|r| (r.get::<u32, _>(0), r.get::<u32, _>(1))) {
             None => Begin::Gone,
             Some((_, tries)) if tries > TRIES_MAX => Begin::TooManyTries { tries },
             Some((attempt, tries)) => Begin::Go { attempt, tries },
-        })
+        };
+        tx.done(begin).durable().await
     }
 
     /// The attempt under which a job is known now.
     pub async fn attempt(&self, job: JobId) -> Result<Option<u32>, JournalError> {
         let row = sqlx::query("SELECT attempt FROM jobs WHERE job = ?")
             .bind(job.to_string())
-            .fetch_optional(&self.pool)
+            .fetch_optional(&mut *self.batches.read().await?)
             .await
             .map_err(|e| self.failed(e))?;
         Ok(row.map(|r| r.get(0)))
     }
 
     pub async fn note_step(&self, job: JobId, step: &str) -> Result<(), JournalError> {
+        let mut tx = self.batches.write().await?;
         sqlx::query("UPDATE jobs SET step = ? WHERE job = ?")
             .bind(step)
             .bind(job.to_string())
-            .execute(&self.pool)
+            .execute(&mut *tx)
             .await
             .map_err(|e| self.failed(e))?;
+        tx.done(()).in_time();
         Ok(())
     }
 
     pub async fn note_transfer(&self, job: JobId, transfer: &Transfer) -> Result<(), JournalError> {
+        let mut tx = self.batches.write().await?;
         sqlx::query("UPDATE jobs SET transfer = ? WHERE job = ?")
             .bind(self.write_json(transfer)?)
             .bind(job.to_string())
-            .execute(&self.pool)
+            .execute(&mut *tx)
             .await
             .map_err(|e| self.failed(e))?;
+        tx.done(()).in_time();
         Ok(())
     }
 
     /// What presence lists: jobs in hand, and ended ones whose report the broker does not have yet.
     pub async fn in_hand(&self) -> Result<Vec<schemas::OpenJob>, JournalError> {
         let rows = sqlx::query("SELECT job, attempt FROM jobs WHERE confirmed = 0 ORDER BY place")
-            .fetch_all(&self.pool)
+            .fetch_all(&mut *self.batches.read().await?)
             .await
             .map_err(|e| self.failed(e))?;
         let read = |row: &SqliteRow| {
@@ -128,7 +135,7 @@ impl Journal {
     /// Lanes that have work in hand.
     pub async fn open_lanes(&self) -> Result<Vec<Lane>, JournalError> {
         let rows = sqlx::query("SELECT DISTINCT lane FROM jobs WHERE event IS NULL ORDER BY lane")
-            .fetch_all(&self.pool)
+            .fetch_all(&mut *self.batches.read().await?)
             .await
             .map_err(|e| self.failed(e))?;
         rows.iter().map(|r| r.get::<String, _>(0).parse().map_err(|e| self.unreadable(e))).collect()
@@ -138,7 +145,7 @@ impl Journal {
     pub async fn event(&self, job: JobId) -> Result<Option<Event>, JournalError> {
         let row = sqlx::query("SELECT event FROM jobs WHERE job = ?")
             .bind(job.to_string())
-            .fetch_optional(&self.pool)
+            .fetch_optional(&mut *self.batches.read().await?)
             .await
             .map_err(|e| self.failed(e))?;
         self.read_event(row.and_then(|r| r.get(0)))

@@ -46,14 +46,14 @@ CREATE TABLE stores (
 ";
 
 pub async fn prepare(journal: &Journal) -> Result<(), JournalError> {
-    let mut tx = journal.pool.begin_with("BEGIN IMMEDIATE").await.map_err(|e| journal.failed(e))?;
+    let mut tx = journal.batches.write().await?;
     let row = sqlx::query("PRAGMA user_version").fetch_one(&mut *tx).await.map_err(|e| journal.failed(e))?;
     match row.get::<i64, _>(0) {
-        VERSION => return Ok(()),
+        VERSION => return tx.done(()).durable().await,
         0 => {}
         other => return Err(journal.unreadable(format_args!("version {other}"))),
     }
     sqlx::raw_sql(TABLES).execute(&mut *tx).await.map_err(|e| journal.failed(e))?;
     sqlx::raw_sql("PRAGMA user_version = 1").execute(&mut *tx).await.map_err(|e| journal.failed(e))?;
-    tx.commit().await.map_err(|e| journal.failed(e))
+    tx.done(()).durable().await
 }

@@ -21,14 +21,17 @@ impl Journal {
     }
 
     async fn put_store(&self, put: &'static str, store: StoreId, value: String) -> Result<(), JournalError> {
-        let put = sqlx::query(put).bind(store.to_string()).bind(value).execute(&self.pool);
-        put.await.map(|_| ()).map_err(|e| self.failed(e))
+        let mut tx = self.batches.write().await?;
+        let put = sqlx::query(put).bind(store.to_string()).bind(value).execute(&mut *tx);
+        put.await.map_err(|e| self.failed(e))?;
+        tx.done(()).in_time();
+        Ok(())
     }
 
     /// Sources of all distributions that were ever sent here.
     pub async fn sources(&self) -> Result<Vec<(StoreId, Vec<ContentSource>)>, JournalError> {
         let rows = sqlx::query("SELECT store, sources FROM stores WHERE sources IS NOT NULL ORDER BY store")
-            .fetch_all(&self.pool)
+            .fetch_all(&mut *self.batches.read().await?)
             .await
             .map_err(|e| self.failed(e))?;
         rows.iter()
@@ -42,7 +45,7 @@ impl Journal {
     pub async fn sources_of(&self, store: StoreId) -> Result<Vec<ContentSource>, JournalError> {
         let row = sqlx::query("SELECT sources FROM stores WHERE store = ? AND sources IS NOT NULL")
             .bind(store.to_string())
-            .fetch_optional(&self.pool)
+            .fetch_optional(&mut *self.batches.read().await?)
             .await
             .map_err(|e| self.failed(e))?;
         Ok(row.map(|r| self.read_json(&r.get::<String, _>(0))).transpose()?.unwrap_or_default())
@@ -51,7 +54,7 @@ impl Journal {
     pub async fn target_of(&self, store: StoreId) -> Result<Option<PathBuf>, JournalError> {
         let row = sqlx::query("SELECT target FROM stores WHERE store = ?")
             .bind(store.to_string())
-            .fetch_optional(&self.pool)
+            .fetch_optional(&mut *self.batches.read().await?)
             .await
             .map_err(|e| self.failed(e))?;
         Ok(row.and_then(|r| r.get::<Option<String>, _>(0)).map(PathBuf::from))
