@@ -12,8 +12,12 @@ use queue::{Outgoing, Queue};
 use schemas::{QueueName, Request, RequestId, RequestKind};
 use uuid::Uuid;
 
-use crate::postgres;
+use crate::postgres::Postgres;
 
+/// Between two looks at the results.
+const LOOK_EVERY: Duration = Duration::from_millis(10);
+const THROUGHPUT_TIME: Duration = Duration::from_secs(300);
+const LATENCY_LOOK_EVERY: Duration = Duration::from_millis(1);
 /// Distributions of a channel, and groups that are asked for in turn.
 const PER_LANE: usize = 16;
 const GROUPS: usize = 4;
@@ -47,12 +51,14 @@ pub fn run(plan: &Plan) -> anyhow::Result<()> {
     let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
     let site = start(plan)?;
     let runtime = tokio::runtime::Runtime::new()?;
+    let mut postgres = runtime.block_on(Postgres::connect(&site.database))?;
     println!("| what | lanes | jobs/s | p50 ms | p99 ms |\n|---|---|---|---|---|");
     for depth in [1, 2] {
-        postgres::ask(&site.database, &format!("UPDATE tide_lanes SET depth = {depth} WHERE subscriber IS NOT NULL"))?;
-        let rate = runtime.block_on(throughput(plan, &site))?;
-        let (p50, p99) = runtime.block_on(latency(&site))?;
-        println!("| tidegate, lane_depth {depth} | {} | **{rate:.0}** | {p50:.1} | {p99:.1} |", plan.lanes);
+        let set = format!("UPDATE tide_lanes SET depth = {depth} WHERE subscriber IS NOT NULL");
+        runtime.block_on(postgres.execute(set))?;
+        let rate = runtime.block_on(throughput(plan, &site, &mut postgres))?;
+        let (p50, p99) = runtime.block_on(latency(&site, &mut postgres))?;
+        println!("| tidegate, lane_depth {depth} | {} | **{rate:.0}** | {p50} | {p99} |", plan.lanes);
     }
     drop(site);
     celery(plan)
@@ -129,10 +135,10 @@ fn distribution(lane: usize, n: usize) -> String {
 }
 
 /// Each group's next request is posted when its last one has ended.
-async fn throughput(plan: &Plan, site: &Site) -> anyhow::Result<f64> {
+async fn throughput(plan: &Plan, site: &Site, postgres: &mut Postgres) -> anyhow::Result<f64> {
     let queue = AmqpQueue::open(AmqpConfig::new(&site.broker))?;
     let succeeded = "SELECT COUNT(*) FROM tide_jobs WHERE state = 'succeeded'";
-    let before = postgres::number(&site.database, succeeded)?;
+    let before = postgres.number(succeeded).await?;
     let mut under_way: Vec<Option<RequestId>> = vec![None; GROUPS];
     let mut asked = 0;
     let begin = Instant::now();
@@ -148,52 +154,48 @@ async fn throughput(plan: &Plan, site: &Site) -> anyhow::Result<f64> {
                 post(&queue, vec![request]).await?;
             }
         }
-        let ids: Vec<String> = under_way.iter().flatten().map(|id| format!("'{id}'")).collect();
-        let sql = format!(
-            "SELECT id FROM tide_requests WHERE state NOT IN ('accepted', 'open') AND id IN ({})",
-            ids.join(",")
-        );
-        let ended = postgres::ask(&site.database, &sql)?;
+        tokio::time::sleep(LOOK_EVERY).await;
         for slot in &mut under_way {
-            if slot.is_some_and(|id| ended.contains(&id.to_string())) {
+            if let Some(id) = slot
+                && postgres.ended_ms(&id.to_string()).await?.is_some()
+            {
                 *slot = None;
             }
         }
-        if begin.elapsed() > Duration::from_secs(300) {
-            bail!("{asked} jobs did not end within 300 s");
+        if begin.elapsed() > THROUGHPUT_TIME {
+            bail!("{asked} jobs did not end within {} s", THROUGHPUT_TIME.as_secs());
         }
     }
     let seconds = begin.elapsed().as_secs_f64();
-    let after = postgres::number(&site.database, succeeded)?;
+    let after = postgres.number(succeeded).await?;
     queue.close().await;
-    Ok((after - before) / seconds)
+    Ok((after - before) as f64 / seconds)
 }
 
 /// One job at a time: from the request's own instant (its id is a UUIDv7) to its row's end.
-async fn latency(site: &Site) -> anyhow::Result<(f64, f64)> {
+async fn latency(site: &Site, postgres: &mut Postgres) -> anyhow::Result<(i64, i64)> {
     let queue = AmqpQueue::open(AmqpConfig::new(&site.broker))?;
     let mut times = Vec::new();
     for _ in 0..200 {
         let request = extract(&[distribution(0, 0)])?;
         let id = request.id;
         let (seconds, nanos) = id.0.get_timestamp().context("a UUIDv7 has its time")?.to_unix();
-        let asked_ms = seconds * 1_000 + u64::from(nanos) / 1_000_000;
+        let asked_ms = (seconds * 1_000 + u64::from(nanos) / 1_000_000) as i64;
         post(&queue, vec![request]).await?;
-        let ended = format!("SELECT COALESCE(MAX(ended_ms), 0) FROM tide_requests WHERE id = '{id}'");
         let begin = Instant::now();
         let ended_ms = loop {
-            let ended_ms = postgres::number(&site.database, &ended)?;
-            if ended_ms > 0.0 {
+            if let Some(ended_ms) = postgres.ended_ms(&id.to_string()).await? {
                 break ended_ms;
             }
             if begin.elapsed() > Duration::from_secs(30) {
                 bail!("request {id} did not end within 30 s");
             }
+            tokio::time::sleep(LATENCY_LOOK_EVERY).await;
         };
-        times.push(ended_ms - asked_ms as f64);
+        times.push(ended_ms - asked_ms);
     }
     queue.close().await;
-    times.sort_by(f64::total_cmp);
+    times.sort_unstable();
     Ok((times[times.len() / 2], times[times.len() * 99 / 100]))
 }
 

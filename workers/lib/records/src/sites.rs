@@ -53,7 +53,20 @@ impl Records {
             (presence.settings_version as i64).into(),
             serde_json::to_string(&presence.open_jobs)?.into(),
         ];
-        Ok(sql::exec(self.writer(), text, values).await? > 0)
+        let known = sql::exec(self.writer(), text, values).await? > 0;
+        if presence.settings_version == 0 {
+            self.tell_again(&presence.subscriber).await?;
+        }
+        Ok(known)
+    }
+
+    /// A site without settings has just been set up, or has lost its working directory: whatever it was told is void. Its first
+    /// presence may also have crossed with the settings: then they come twice, and change nothing.
+    async fn tell_again(&self, site: &SubscriberName) -> Result<(), RecordsError> {
+        let name = || vec![Value::from(site.to_string())];
+        sql::exec(self.writer(), "UPDATE tide_settings SET sent_version = 0 WHERE subscriber = $1", name()).await?;
+        sql::exec(self.writer(), "UPDATE tide_sites SET children_sent = '' WHERE subscriber = $1", name()).await?;
+        Ok(())
     }
 
     /// The last progress of jobs; a builder's also renews their leases.

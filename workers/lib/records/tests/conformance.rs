@@ -64,6 +64,7 @@ both!(
     sweeping::an_outage_of_the_recorder_longer_than_every_lease_kills_no_healthy_work,
     sweeping::a_job_that_its_site_does_not_list_is_published_again,
     sweeping::a_job_that_waits_behind_a_download_in_progress_is_left_alone,
+    sweeping::a_site_that_lost_its_settings_is_told_them_again,
     sweeping::a_silent_parent_is_passed_by,
     sweeping::a_stale_leader_changes_nothing,
     sweeping::a_lease_is_taken_over_only_after_its_end,

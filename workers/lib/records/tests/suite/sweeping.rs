@@ -1,5 +1,5 @@
 use records::{OnBad, RecordsError, Thresholds};
-use schemas::{JobProgress, OpenJob, Presence};
+use schemas::{Control, JobProgress, OpenJob, Presence};
 
 use super::{FLEET, Scene, build, send, sent, started, succeeded, wait};
 
@@ -118,6 +118,24 @@ pub async fn a_job_that_waits_behind_a_download_in_progress_is_left_alone(scene:
         listening(scene).await;
     }
     assert_eq!(scene.sweep().await.again, 2, "now neither is there");
+}
+
+pub async fn a_site_that_lost_its_settings_is_told_them_again(scene: &Scene) {
+    scene.apply(FLEET).await;
+    let mut paris = presence("paris", &[]);
+    let owed = async || {
+        let owed = scene.records.settings_to_send().await.unwrap();
+        owed.into_iter().find(|control| control.subscriber == "paris".try_into().unwrap())
+    };
+    let Some(told) = owed().await else { panic!("its first settings") };
+    let Control::Settings(settings) = &told.control else { panic!("{told:?}") };
+    scene.records.control_sent(&told).await.unwrap();
+    paris.settings_version = settings.version;
+    scene.records.presence(&paris).await.unwrap();
+    assert!(owed().await.is_none(), "it has them");
+    paris.settings_version = 0;
+    scene.records.presence(&paris).await.unwrap();
+    assert_eq!(owed().await.map(|again| again.control), Some(told.control));
 }
 
 pub async fn a_silent_parent_is_passed_by(scene: &Scene) {
