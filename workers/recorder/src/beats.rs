@@ -8,8 +8,11 @@ use queue::Queue;
 use records::Records;
 use schemas::{Beat, MESSAGE_BYTES_MAX, QueueName, SCHEMA};
 use tokio_util::sync::CancellationToken;
+use worker::QueueReader;
 
-use crate::{Config, pause};
+use crate::Config;
+
+const PREFETCH: u16 = 256;
 
 /// The time of the oldest report that is in hand and not recorded yet.
 #[derive(Default)]
@@ -26,20 +29,9 @@ impl Heard {
 }
 
 pub async fn run(records: &Records, queue: &Arc<dyn Queue>, shutdown: &CancellationToken) -> anyhow::Result<()> {
-    let mut consumer = loop {
-        match queue.consume(&QueueName::Progress, 256).await {
-            Ok(consumer) => break consumer,
-            Err(error) if error.is_transient() && !shutdown.is_cancelled() => pause(shutdown).await,
-            Err(error) => return Err(error.into()),
-        }
-    };
-    loop {
-        let delivery = tokio::select! {
-            biased;
-            () = shutdown.cancelled() => return Ok(()),
-            delivery = consumer.next() => delivery,
-        };
-        let Some(delivery) = delivery else { return Ok(()) };
+    let opened = QueueReader::open(queue.as_ref(), &QueueName::Progress, PREFETCH, shutdown).await?;
+    let Some(mut reader) = opened else { return Ok(()) };
+    while let Some(delivery) = reader.next().await {
         if delivery.body.len() <= MESSAGE_BYTES_MAX {
             match serde_json::from_slice::<Beat>(&delivery.body) {
                 Ok(beat) => apply(records, beat).await,
@@ -49,6 +41,7 @@ pub async fn run(records: &Records, queue: &Arc<dyn Queue>, shutdown: &Cancellat
         // Transient by nature: one that failed is not tried again.
         let _ = delivery.ack().await;
     }
+    Ok(())
 }
 
 async fn apply(records: &Records, beat: Beat) {
@@ -93,10 +86,7 @@ pub async fn keep_hearing(
         {
             tracing::debug!(%error, "could not say up to when reports are recorded");
         }
-        tokio::select! {
-            () = tokio::time::sleep(config.heard_every) => {}
-            () = shutdown.cancelled() => {}
-        }
+        worker::pause(config.heard_every, shutdown).await;
     }
     Ok(())
 }

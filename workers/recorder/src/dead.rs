@@ -6,26 +6,19 @@ use queue::{Delivery, Outgoing, Queue};
 use records::Records;
 use schemas::{Event, Fault, JobMessage, QueueName, Report, Reports, SCHEMA};
 use tokio_util::sync::CancellationToken;
+use worker::QueueReader;
 
 use crate::pause;
 
+const PREFETCH: u16 = 64;
+
 pub async fn run(records: &Records, queue: &Arc<dyn Queue>, shutdown: &CancellationToken) -> anyhow::Result<()> {
-    let mut consumer = loop {
-        match queue.consume(&QueueName::Dead, 64).await {
-            Ok(consumer) => break consumer,
-            Err(error) if error.is_transient() && !shutdown.is_cancelled() => pause(shutdown).await,
-            Err(error) => return Err(error.into()),
-        }
-    };
-    loop {
-        let delivery = tokio::select! {
-            biased;
-            () = shutdown.cancelled() => return Ok(()),
-            delivery = consumer.next() => delivery,
-        };
-        let Some(delivery) = delivery else { return Ok(()) };
+    let opened = QueueReader::open(queue.as_ref(), &QueueName::Dead, PREFETCH, shutdown).await?;
+    let Some(mut reader) = opened else { return Ok(()) };
+    while let Some(delivery) = reader.next().await {
         keep(records, queue, delivery, shutdown).await;
     }
+    Ok(())
 }
 
 async fn keep(records: &Records, queue: &Arc<dyn Queue>, delivery: Delivery, shutdown: &CancellationToken) {

@@ -14,6 +14,9 @@ use queue::Queue;
 use records::Records;
 use tokio_util::sync::CancellationToken;
 
+/// Between two tries of a step that failed for a passing reason.
+const AGAIN: Duration = Duration::from_millis(500);
+
 #[derive(Debug, Clone)]
 pub struct Config {
     /// Deliveries in hand at a time; a batch is at most as many.
@@ -49,8 +52,5 @@ pub async fn run(
 
 /// Before a step that failed for a passing reason is tried again.
 async fn pause(shutdown: &CancellationToken) {
-    tokio::select! {
-        () = tokio::time::sleep(Duration::from_millis(500)) => {}
-        () = shutdown.cancelled() => {}
-    }
+    worker::pause(AGAIN, shutdown).await;
 }

@@ -4,10 +4,11 @@
 use std::sync::Arc;
 
 use dispatch::Dispatcher;
-use queue::{Consumer, Delivery, Queue};
+use queue::{Delivery, Queue};
 use records::{Recorded, Records, RecordsError};
 use schemas::{BATCH_MAX, Fault, MESSAGE_BYTES_MAX, QueueName, Report, Reports, SCHEMA};
 use tokio_util::sync::CancellationToken;
+use worker::QueueReader;
 
 use crate::beats::Heard;
 use crate::{Config, attest, pause};
@@ -20,38 +21,12 @@ pub async fn run(
     heard: &Heard,
     shutdown: &CancellationToken,
 ) -> anyhow::Result<()> {
-    let mut consumer = consume(queue, config.prefetch, shutdown).await?;
-    while let Some(first) = next(&mut consumer, shutdown).await {
-        let mut batch = vec![first];
-        while batch.len() < usize::from(config.prefetch)
-            && let Some(more) = consumer.try_next()
-        {
-            batch.push(more);
-        }
+    let opened = QueueReader::open(queue.as_ref(), &QueueName::Reports, config.prefetch, shutdown).await?;
+    let Some(mut reader) = opened else { return Ok(()) };
+    while let Some(batch) = reader.next_batch(usize::from(config.prefetch)).await {
         process(records, dispatcher, queue, heard, shutdown, batch).await;
     }
     Ok(())
-}
-
-async fn consume(queue: &Arc<dyn Queue>, prefetch: u16, shutdown: &CancellationToken) -> anyhow::Result<Consumer> {
-    loop {
-        match queue.consume(&QueueName::Reports, prefetch).await {
-            Ok(consumer) => return Ok(consumer),
-            Err(error) if error.is_transient() && !shutdown.is_cancelled() => {
-                tracing::warn!(%error, "the report queue cannot be consumed yet");
-                pause(shutdown).await;
-            }
-            Err(error) => return Err(error.into()),
-        }
-    }
-}
-
-async fn next(consumer: &mut Consumer, shutdown: &CancellationToken) -> Option<Delivery> {
-    tokio::select! {
-        biased;
-        () = shutdown.cancelled() => None,
-        delivery = consumer.next() => delivery,
-    }
 }
 
 /// One message's reports, or why it has none.

@@ -6,38 +6,21 @@ use std::time::Duration;
 use queue::{Address, Delivery, Outgoing};
 use records::{Acceptance, RecordsError};
 use schemas::{BATCH_MAX, Fault, QueueName, Reply, Request, RequestId};
+use worker::QueueReader;
 
 use crate::Tools;
 
 const AGAIN: Duration = Duration::from_millis(500);
 
 pub async fn run(tools: &Tools) -> anyhow::Result<()> {
-    let mut consumer = loop {
-        match tools.queue.consume(&QueueName::Requests, BATCH_MAX as u16).await {
-            Ok(consumer) => break consumer,
-            Err(error) if error.is_transient() && !tools.shutdown.is_cancelled() => {
-                tracing::warn!(%error, "the request queue cannot be consumed yet");
-                tools.pause(AGAIN).await;
-            }
-            Err(error) => return Err(error.into()),
-        }
-    };
-    loop {
-        let first = tokio::select! {
-            biased;
-            () = tools.shutdown.cancelled() => return Ok(()),
-            delivery = consumer.next() => delivery,
-        };
-        let Some(first) = first else { return Ok(()) };
-        let mut batch = vec![first];
-        while batch.len() < BATCH_MAX
-            && let Some(more) = consumer.try_next()
-        {
-            batch.push(more);
-        }
+    let queue = tools.queue.as_ref();
+    let opened = QueueReader::open(queue, &QueueName::Requests, BATCH_MAX as u16, &tools.shutdown).await?;
+    let Some(mut reader) = opened else { return Ok(()) };
+    while let Some(batch) = reader.next_batch(BATCH_MAX).await {
         worker::step::mark("intake");
         take_in(tools, batch).await;
     }
+    Ok(())
 }
 
 /// A message may carry one request, or a list of them.

@@ -57,10 +57,7 @@ pub(crate) struct Tools {
 impl Tools {
     /// Waits, but not past the shutdown.
     async fn pause(&self, time: Duration) {
-        tokio::select! {
-            () = tokio::time::sleep(time) => {}
-            () = self.shutdown.cancelled() => {}
-        }
+        worker::pause(time, &self.shutdown).await;
     }
 }
 

@@ -1,4 +1,4 @@
-//! What every worker needs around its work: the run loop of stateless workers, reports that survive a broker's absence,
+//! What every worker needs around its work: queues read until the shutdown, the run loop of stateless workers, reports that survive a broker's absence,
 //! progress, drain, health. It knows nothing of what a job does.
 
 mod active;
@@ -10,6 +10,7 @@ mod loop_options;
 mod perform;
 mod process;
 mod progress;
+mod queue_reader;
 mod reporter;
 mod run_loop;
 mod slot;
@@ -21,5 +22,6 @@ pub use loop_options::{LoopOptions, LoopTools, SLOTS_MAX, fixed_queues};
 pub use perform::{Context, Outcome, Perform};
 pub use process::{now_ms, shutdown_on_signals, worker_id};
 pub use progress::{ProgressBoard, ProgressHandle};
+pub use queue_reader::{QueueReader, pause};
 pub use reporter::{ReportError, Reporter};
 pub use run_loop::run_loop;

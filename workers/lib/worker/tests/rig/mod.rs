@@ -1,8 +1,9 @@
 //! A loop on the in-process queue, work that obeys the test, and a broker that fails on command.
 #![allow(dead_code)]
 
-use std::sync::Arc;
+use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering::SeqCst};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -106,15 +107,21 @@ impl Perform for Obedient {
     }
 }
 
-/// A queue whose reports are not confirmed while `reports_fail`.
+/// A queue whose reports are not confirmed while `reports_fail`, and that cannot be consumed until its faults are used up.
 pub struct Faulty {
     pub inner: Arc<dyn Queue>,
     pub reports_fail: AtomicBool,
     pub refused: AtomicU32,
+    pub consume_faults: Mutex<VecDeque<QueueError>>,
 }
 
 pub fn faulty(inner: Arc<dyn Queue>) -> Arc<Faulty> {
-    Arc::new(Faulty { inner, reports_fail: AtomicBool::new(false), refused: AtomicU32::new(0) })
+    Arc::new(Faulty {
+        inner,
+        reports_fail: AtomicBool::new(false),
+        refused: AtomicU32::new(0),
+        consume_faults: Mutex::default(),
+    })
 }
 
 #[async_trait]
@@ -133,7 +140,11 @@ impl Queue for Faulty {
     }
 
     async fn consume(&self, queue: &QueueName, prefetch: u16) -> Result<Consumer, QueueError> {
-        self.inner.consume(queue, prefetch).await
+        let fault = self.consume_faults.lock().unwrap().pop_front();
+        match fault {
+            Some(fault) => Err(fault),
+            None => self.inner.consume(queue, prefetch).await,
+        }
     }
 
     async fn depth(&self, queue: &QueueName) -> Result<u64, QueueError> {
