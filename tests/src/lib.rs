@@ -1,6 +1,7 @@
 //! What the end-to-end tests stand on: the built program as processes, trees made from a seed, fleets on real services. It
 //! imports no role: what it knows of the program is what a person knows.
 
+pub mod bulk;
 pub mod chance;
 pub mod cli;
 pub mod compare;

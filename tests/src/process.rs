@@ -4,7 +4,7 @@ use std::fs::{self, OpenOptions};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process, kill_process_group};
 
@@ -13,6 +13,7 @@ use crate::wait::until;
 /// Lines of its log that are shown when a test fails.
 const LINES_SHOWN: usize = 40;
 const STOP_TIME: Duration = Duration::from_secs(60);
+const FREEZE_TIME: Duration = Duration::from_millis(500);
 
 pub struct Process {
     pub name: String,
@@ -61,6 +62,25 @@ impl Process {
         let pid = Pid::from_child(&self.child);
         // It may have ended by itself: whoever minds looks at its status.
         let _ = kill_process(pid, signal);
+    }
+
+    /// Stops it where it is. The kernel stops threads one by one; only when all stand still is its step what it will be when it
+    /// dies. False if they do not in time.
+    pub fn freeze(&self) -> bool {
+        self.signal(Signal::STOP);
+        let deadline = Instant::now() + FREEZE_TIME;
+        while Instant::now() < deadline {
+            let Ok(tasks) = fs::read_dir(format!("/proc/{}/task", self.pid())) else { return false };
+            let stands = |stat: String| stat.rsplit(") ").next().is_some_and(|rest| rest.starts_with('T'));
+            if tasks.flatten().all(|task| fs::read_to_string(task.path().join("stat")).is_ok_and(stands)) {
+                return true;
+            }
+        }
+        false
+    }
+
+    pub fn thaw(&self) {
+        self.signal(Signal::CONT);
     }
 
     pub fn kill(mut self) {

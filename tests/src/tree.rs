@@ -16,8 +16,9 @@ const LARGE: usize = 2;
 const SMALL_BYTES_MAX: usize = 12 << 10;
 const MEDIUM_BYTES_MAX: usize = 300 << 10;
 const LARGE_BYTES_MAX: usize = 3 << 20;
-const NAMES: [&str; 8] = ["plain", "Zoë", "файл", "日本語", "with space", "naïve-é", "emoji-🌊", "dots.in.name"];
-const WORDS: [&str; 12] = [
+pub(crate) const NAMES: [&str; 8] =
+    ["plain", "Zoë", "файл", "日本語", "with space", "naïve-é", "emoji-🌊", "dots.in.name"];
+pub(crate) const WORDS: [&str; 12] = [
     "tide ",
     "gate ",
     "lane ",
@@ -96,7 +97,7 @@ pub fn bytes(root: &Path) -> u64 {
     files(root).iter().map(|path| root.join(path).metadata().unwrap().len()).sum()
 }
 
-fn folder(root: &Path, number: usize) -> PathBuf {
+pub(crate) fn folder(root: &Path, number: usize) -> PathBuf {
     root.join(format!("d{}", number % 7)).join(format!("{}-{number}", NAMES[number % NAMES.len()]))
 }
 
@@ -148,7 +149,7 @@ fn rewrite(path: &Path, chance: &mut Chance) {
 }
 
 /// What a tree may have besides files: an executable, links near, far and to nothing, an empty folder.
-fn oddities(root: &Path) {
+pub(crate) fn oddities(root: &Path) {
     fs::create_dir_all(root.join("bin")).unwrap();
     fs::create_dir_all(root.join("empty folder/within")).unwrap();
     fs::write(root.join("bin/run"), "#!/bin/sh\necho tide\n").unwrap();

@@ -10,7 +10,6 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use rustix::process::Signal;
 use tests::definitions::{CHANNEL, SITES, TwoTiers, source};
 use tests::{Chance, Fleet, Ground, ends, tree};
 
@@ -32,7 +31,6 @@ const MORE_MAX: usize = 25;
 const HUNT_TIME: Duration = Duration::from_secs(20);
 /// A swap takes hardly longer.
 const LOOK_EVERY: Duration = Duration::from_micros(200);
-const STOPPED_TIME: Duration = Duration::from_millis(500);
 
 #[test]
 fn a_hundred_kills_cost_time_and_nothing_else() {
@@ -160,8 +158,7 @@ impl Run {
                 continue;
             };
             let process = self.fleet.process(&name);
-            process.signal(Signal::STOP);
-            let stopped = all_threads_stopped(process.pid());
+            let stopped = process.freeze();
             let step = self.fleet.step_file(&name).read();
             if stopped && self.does(wanted, &name, &step, waited) {
                 println!("kill {kill}: {name} at {}", if step.is_empty() { "nothing yet" } else { &step });
@@ -170,7 +167,7 @@ impl Run {
                 *self.hits.entry(step_of(&step).to_owned()).or_default() += 1;
                 return;
             }
-            self.fleet.process(&name).signal(Signal::CONT);
+            self.fleet.process(&name).thaw();
         }
     }
 
@@ -220,17 +217,4 @@ enum Wanted {
     Step(&'static str),
     /// This one and no other, for much longer.
     Only(&'static str),
-}
-
-/// The kernel stops threads one by one; only when all stand still is the step what it will be when the process dies.
-fn all_threads_stopped(pid: u32) -> bool {
-    let deadline = Instant::now() + STOPPED_TIME;
-    while Instant::now() < deadline {
-        let Ok(tasks) = std::fs::read_dir(format!("/proc/{pid}/task")) else { return false };
-        let stands = |stat: String| stat.rsplit(") ").next().is_some_and(|rest| rest.starts_with('T'));
-        if tasks.flatten().all(|task| std::fs::read_to_string(task.path().join("stat")).is_ok_and(stands)) {
-            return true;
-        }
-    }
-    false
 }

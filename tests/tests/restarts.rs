@@ -1,9 +1,10 @@
 //! RabbitMQ and PostgreSQL stopped, started and killed in the middle of a run: the same ends as without. Both are the test's
-//! own, so that no neighbour is hurt.
+//! own, so that no neighbour is hurt. A run in which no job was open at the instant when the service was gone proves nothing,
+//! and fails.
 
 use std::path::Path;
 use std::process::Command;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use testkit::{Database, Private, Service};
 use tests::definitions::{CHANNEL, SITES, TwoTiers, source};
@@ -14,6 +15,8 @@ const DISTRIBUTIONS: [&str; 2] = ["one", "two"];
 const FILES: usize = 400;
 const ROUNDS: u64 = 3;
 const LOOK_EVERY: Duration = Duration::from_millis(20);
+/// Jobs that are open when the service goes: a build of each distribution, and what waits for them.
+const OPEN_MIN: i64 = 4;
 /// Between the seeds of two rounds.
 const STRIDE: u64 = 1000;
 const PATIENCE: Duration = Duration::from_secs(120);
@@ -38,6 +41,8 @@ fn a_database_that_restarts_or_is_killed_costs_time_and_nothing_else() {
 }
 
 /// In each round much changes, is built and sent, and the service goes away in the middle: first in order, then killed.
+/// Everything is asked for again and again until the service is back: what is asked meanwhile may be refused, and must not be
+/// lost in part.
 fn survive(ground: Ground, service: &Private) {
     let folder = tempfile::Builder::new().prefix("tidegate-restarts-").tempdir().unwrap();
     let mut fleet = fleet(folder.path(), ground);
@@ -48,8 +53,7 @@ fn survive(ground: Ground, service: &Private) {
     for round in 0..ROUNDS {
         change_and_ask(&fleet, round * STRIDE);
         await_under_way(&fleet, service);
-        // Asked again and again until the service is back: what is asked meanwhile may be refused, and must not be lost in part.
-        std::thread::scope(|scope| {
+        let gone = std::thread::scope(|scope| {
             let away = scope.spawn(|| go_away(service, round));
             for again in 1.. {
                 change_and_ask(&fleet, round * STRIDE + again);
@@ -57,8 +61,10 @@ fn survive(ground: Ground, service: &Private) {
                     break;
                 }
             }
+            away.join().expect("the service went away and came back")
         });
         ends::await_ends(&fleet);
+        assert_work_was_open(&fleet, round, gone);
     }
     ends::assert_ended_once(&fleet);
     ends::assert_targets_are_right(&fleet, &DISTRIBUTIONS);
@@ -91,11 +97,11 @@ fn change_and_ask(fleet: &Fleet, seed: u64) {
     fleet.cli.run(&["send", CHANNEL]);
 }
 
-/// A failure tells what the broker holds.
+/// Until several jobs are open. A failure tells what the broker holds.
 fn await_under_way(fleet: &Fleet, service: &Private) {
     let deadline = Instant::now() + PATIENCE;
-    while fleet.number(ends::OPEN_JOBS) == 0 {
-        assert!(Instant::now() < deadline, "waited in vain for a job under way\n{}", queues_told(service));
+    while fleet.number(ends::OPEN_JOBS) < OPEN_MIN {
+        assert!(Instant::now() < deadline, "waited in vain for jobs under way\n{}", queues_told(service));
         std::thread::sleep(LOOK_EVERY);
     }
 }
@@ -108,15 +114,28 @@ fn queues_told(service: &Private) -> String {
     output.map_or_else(|error| error.to_string(), |output| String::from_utf8_lossy(&output.stdout).into_owned())
 }
 
-fn go_away(service: &Private, round: u64) {
+/// The instant at which the service was gone: after its end, before its return.
+fn go_away(service: &Private, round: u64) -> SystemTime {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     runtime.block_on(async {
         match round {
-            0 => service.restart().await,
-            _ => {
-                service.kill().await;
-                service.up().await;
-            }
+            0 => service.down().await,
+            _ => service.kill().await,
         }
-    });
+        let gone = SystemTime::now();
+        service.up().await;
+        gone
+    })
+}
+
+/// Jobs that were made before the instant and ended after it were open at it.
+fn assert_work_was_open(fleet: &Fleet, round: u64, gone: SystemTime) {
+    let gone_ms = gone.duration_since(UNIX_EPOCH).unwrap().as_millis();
+    let open = fleet.rows(&format!(
+        "SELECT kind, state, COUNT(*) AS jobs, MIN(ended_at) AS first_end FROM jobs
+        WHERE created_at < to_timestamp({gone_ms} / 1000.0) AND ended_at > to_timestamp({gone_ms} / 1000.0)
+        GROUP BY 1, 2 ORDER BY 1, 2"
+    ));
+    println!("round {round}: open when the service was gone ({gone_ms}): {}", serde_json::Value::from(open.clone()));
+    assert!(!open.is_empty(), "round {round}: no job was open when the service was gone, so that nothing was proved");
 }

@@ -3,6 +3,7 @@
 mod fixture;
 
 use std::ops::Range;
+use std::os::unix::fs::MetadataExt;
 use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
 use std::process::{Command, Stdio};
@@ -14,12 +15,16 @@ use blobs::{BlobError, DiskBlobs, Key, ReadBlobs};
 use bytes::Bytes;
 use fixture::origin::{Published, tree};
 use fixture::*;
-use schemas::{Event, ExtractOutcome, JobMessage};
+use queue::{Address, Consumer, Outgoing, Queue, QueueError};
+use schemas::{Event, ExtractOutcome, JobMessage, QueueName, Reports};
+use subscriber::journal::Journal;
 
 const DIR: &str = "TIDEGATE_TEST_DIR";
 const STEP: &str = "TIDEGATE_TEST_STEP";
 const COUNT: &str = "TIDEGATE_TEST_COUNT";
 const ABORTED: i32 = 6;
+/// A step that is not the tree's: a terminal report goes to the broker.
+const REPORT: &str = "report";
 
 /// Not a test of its own: the process that the others start, and that dies at the step they name.
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
@@ -30,6 +35,8 @@ async fn the_process_that_dies() {
     let dir = Path::new(&dir);
     let world = World::new().await;
     let mut config = subscriber::Config::new(paris(), dir.join("site"));
+    let queue =
+        Arc::new(DiesAtReport { inner: world.queue.clone(), at: (step == REPORT).then_some(count), seen: 0.into() });
     let seen = AtomicU32::new(0);
     config.observe = Some(Arc::new(move |now: &'static str| {
         if now == step && seen.fetch_add(1, Relaxed) + 1 == count {
@@ -37,7 +44,7 @@ async fn the_process_that_dies() {
         }
         Ok(())
     }));
-    let _site = world.start_on(config, Arc::new(DiskBlobs::open(dir.join("origin")).unwrap()));
+    let _site = world.start_by(queue, config, Arc::new(DiskBlobs::open(dir.join("origin")).unwrap()));
     let root = dir.join("target").to_string_lossy().into_owned();
     world.control(&schemas::Control::Settings(settings(1, root))).await;
     let message: JobMessage = serde_json::from_slice(&std::fs::read(dir.join("message")).unwrap()).unwrap();
@@ -54,6 +61,51 @@ fn die_at(world: &World, message: &JobMessage, step: &str, count: u32) {
     process.env(DIR, world.dir.path()).env(STEP, step).env(COUNT, count.to_string());
     let ended = process.stdout(Stdio::null()).stderr(Stdio::null()).status().unwrap();
     assert_eq!(ended.signal(), Some(ABORTED), "it died at {step}, as it should: {ended}");
+}
+
+/// A broker that never gets its `at`th terminal report: the process dies where it would publish it.
+struct DiesAtReport {
+    inner: Arc<dyn Queue>,
+    at: Option<u32>,
+    seen: AtomicU32,
+}
+
+#[async_trait]
+impl Queue for DiesAtReport {
+    async fn declare(&self, queue: &QueueName) -> Result<(), QueueError> {
+        self.inner.declare(queue).await
+    }
+
+    async fn publish(&self, messages: Vec<Outgoing>) -> Vec<Result<(), QueueError>> {
+        let reports = messages.iter().filter(|message| message.to == Address::Queue(QueueName::Reports));
+        let reports = reports.flat_map(|message| serde_json::from_slice::<Reports>(&message.body).unwrap().reports);
+        for _ in reports.filter(|report| report.event.is_terminal()) {
+            if Some(self.seen.fetch_add(1, Relaxed) + 1) == self.at {
+                std::process::abort();
+            }
+        }
+        self.inner.publish(messages).await
+    }
+
+    async fn consume(&self, queue: &QueueName, prefetch: u16) -> Result<Consumer, QueueError> {
+        self.inner.consume(queue, prefetch).await
+    }
+
+    async fn depth(&self, queue: &QueueName) -> Result<u64, QueueError> {
+        self.inner.depth(queue).await
+    }
+
+    async fn delete(&self, queue: &QueueName) -> Result<(), QueueError> {
+        self.inner.delete(queue).await
+    }
+
+    fn survives_restart(&self) -> bool {
+        false
+    }
+
+    async fn close(&self) {
+        self.inner.close().await;
+    }
 }
 
 async fn published(world: &World) -> Published {
@@ -119,6 +171,40 @@ async fn an_extract_killed_at_any_step_ends_once_with_the_whole_tree() {
         assert!(world.rest().await.iter().all(|r| !r.event.is_terminal()), "reported once, killed at {step}");
         let left: Vec<_> = std::fs::read_dir(world.path("target")).unwrap().map(|e| e.unwrap().file_name()).collect();
         assert!(left.iter().all(|n| !n.to_string_lossy().contains("tmp")), "{left:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_report_that_the_broker_never_got_is_sent_by_the_next_start_and_nothing_is_done_again() {
+    for (count, name) in [(1, "a"), (2, "a-extract")] {
+        let mut world = World::new().await;
+        let v1 = published(&world).await;
+        let message = send_then_extract("a", 1, v1.store, v1.revision);
+        die_at(&world, &message, REPORT, count);
+        let journal = Journal::open(&world.path("site/journal.sqlite")).await.unwrap();
+        let ended: Vec<_> = journal.unconfirmed().await.unwrap().iter().map(|ending| ending.job).collect();
+        journal.close().await;
+        assert!(ended.contains(&job(name)), "the journal has the end of {name}: {ended:?}");
+        let extracted_before = std::fs::metadata(world.target()).map(|about| about.ino()).ok();
+
+        let origin =
+            Arc::new(Counting { inner: DiskBlobs::open(world.path("origin")).unwrap(), bytes: AtomicU64::new(0) });
+        let site = world.start_on(world.config(), origin.clone());
+        let report = world.end_of(job(name)).await;
+        assert!(matches!(report.event, Event::Succeeded { .. }), "{report:?}");
+        // It was never acknowledged: the broker brings it once more.
+        world.subscribe().await;
+        world.publish(&message).await;
+        assert_eq!(world.end_of(job(name)).await.event, report.event, "another end of {name}");
+        extracted(&world.end_of(job("a-extract")).await);
+        site.stop().await;
+
+        assert_eq!(origin.bytes.load(Relaxed), 0, "something was fetched again");
+        assert_eq!(content(&world.target()), content(&v1.tree));
+        if let Some(ino) = extracted_before {
+            assert_eq!(std::fs::metadata(world.target()).unwrap().ino(), ino, "the trees were exchanged again");
+        }
+        assert_eq!(extracted_before.is_some(), count == 2);
     }
 }
 

@@ -2,10 +2,9 @@
 
 mod fixture;
 
-use std::sync::Arc;
-use std::sync::mpsc;
 use std::time::Duration;
 
+use fixture::gate::{gate, gate_at, wait_until};
 use fixture::origin::{Published, tree};
 use fixture::*;
 use schemas::{Control, Event, ExtractOutcome, JobMessage, QueueName, Task};
@@ -416,49 +415,4 @@ async fn content_that_the_store_lost_is_fetched_again_before_it_is_extracted() {
     assert_eq!(extracted(&world.end_of(job("b")).await).outcome, ExtractOutcome::Installed);
     assert_eq!(content(&world.target()), content(&v1.tree));
     site.stop().await;
-}
-
-/// Holds a site's work at a step until it is opened.
-struct Gate {
-    reached: tokio::sync::Mutex<tokio::sync::mpsc::UnboundedReceiver<&'static str>>,
-    open: mpsc::Sender<()>,
-}
-
-fn gate() -> (Gate, subscriber::config::StepHook) {
-    gate_at("download")
-}
-
-fn gate_at(stop_at: &'static str) -> (Gate, subscriber::config::StepHook) {
-    let (reach, reached) = tokio::sync::mpsc::unbounded_channel();
-    let (open, opened) = mpsc::channel();
-    let opened = std::sync::Mutex::new(opened);
-    let hook = move |step: &'static str| {
-        if step == stop_at && reach.send(step).is_ok() {
-            let _ = opened.lock().unwrap().recv();
-        }
-        Ok(())
-    };
-    (Gate { reached: tokio::sync::Mutex::new(reached), open }, Arc::new(hook))
-}
-
-impl Gate {
-    async fn reached(&self, step: &str) {
-        let said = tokio::time::timeout(PATIENCE, async { self.reached.lock().await.recv().await });
-        assert_eq!(said.await.expect("the step is reached"), Some(step));
-    }
-
-    /// Lets this and all later steps pass.
-    fn open(self) {
-        drop(self.open);
-    }
-}
-
-/// Looks again and again, because nothing signals it; fails after a time.
-async fn wait_until(condition: impl AsyncFn() -> bool) {
-    let wait = async {
-        while !condition().await {
-            tokio::time::sleep(Duration::from_millis(5)).await;
-        }
-    };
-    tokio::time::timeout(PATIENCE, wait).await.expect("it becomes true in time");
 }

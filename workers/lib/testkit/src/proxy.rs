@@ -1,7 +1,8 @@
-//! A TCP proxy on loopback that cuts its connections, or falls silent without closing them. It knows no protocol.
+//! A TCP proxy on loopback that cuts its connections, falls silent without closing them, or lets nobody in. It knows no protocol.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Notify;
@@ -17,6 +18,7 @@ pub struct Proxy {
 struct Orders {
     cut: Notify,
     silence: Notify,
+    shut: AtomicBool,
 }
 
 impl Proxy {
@@ -38,6 +40,16 @@ impl Proxy {
         self.orders.cut.notify_waiters();
     }
 
+    /// Closes all connections, and each new one at once, until `open`.
+    pub fn shut(&self) {
+        self.orders.shut.store(true, SeqCst);
+        self.cut();
+    }
+
+    pub fn open(&self) {
+        self.orders.shut.store(false, SeqCst);
+    }
+
     /// The connections of this moment pass nothing any more and stay open; new ones pass.
     pub fn silence(&self) {
         self.orders.silence.notify_waiters();
@@ -57,11 +69,15 @@ async fn accept(listener: TcpListener, to: String, orders: Arc<Orders>) {
 }
 
 async fn pass(mut client: TcpStream, to: String, orders: Arc<Orders>) {
+    let cut = orders.cut.notified();
+    if orders.shut.load(SeqCst) {
+        return;
+    }
     let Ok(mut server) = TcpStream::connect(to).await else { return };
     let _ = (client.set_nodelay(true), server.set_nodelay(true));
     let silent = tokio::select! {
         _ = tokio::io::copy_bidirectional(&mut client, &mut server) => false,
-        () = orders.cut.notified() => false,
+        () = cut => false,
         () = orders.silence.notified() => true,
     };
     if silent {
