@@ -200,7 +200,7 @@ fn taken(channel: &str, message: &str) -> Value {
 
 fn messages() -> Value {
     json!({
-        "request": message("request", "What a person, a schedule or a program asks for."),
+        "request": request_message(),
         "reply": message("reply", "Whether a request was accepted, and if not, why."),
         "job": message("job", "A job on its way to a worker."),
         "control": message("control", "What reaches a worker beside its jobs."),
@@ -212,6 +212,21 @@ fn messages() -> Value {
             "contentType": "application/octet-stream",
             "payload": {},
         },
+    })
+}
+
+fn request_message() -> Value {
+    let one = json!({ "$ref": "./request.schema.json" });
+    let list = json!({ "type": "array", "minItems": 1, "maxItems": BATCH_MAX, "items": one });
+    let summary = format!(
+        "What a person, a schedule or a program asks for: one request, or a list of up to {BATCH_MAX}, each of which is stored \
+         and answered by itself."
+    );
+    json!({
+        "name": "request",
+        "summary": summary,
+        "contentType": "application/json",
+        "payload": { "oneOf": [one, list] },
     })
 }
 

@@ -94,6 +94,26 @@ fn the_asyncapi_document_points_only_at_what_exists() {
     }
 }
 
+#[test]
+fn a_request_message_is_one_request_or_a_list_of_them() {
+    let document = read(&folder("json/asyncapi.json"));
+    let mut payload = document["components"]["messages"]["request"]["payload"].clone();
+    let schema = read(&folder("json/request.schema.json"));
+    payload["oneOf"][0] = schema.clone();
+    payload["oneOf"][1]["items"] = schema.clone();
+    // What it refers to lies at the root.
+    payload["definitions"] = schema["definitions"].clone();
+    let payload = jsonschema::validator_for(&payload).unwrap();
+    let request = json!({ "schema": 1, "id": "01930000-0000-7000-8000-000000000001", "kind": "build" });
+    for good in [request.clone(), json!([request]), json!([request, request])] {
+        assert!(payload.is_valid(&good), "{good}");
+    }
+    let too_many = vec![request; schemas::BATCH_MAX + 1];
+    for bad in [json!([]), json!([{}]), json!({}), json!(too_many)] {
+        assert!(!payload.is_valid(&bad), "{bad}");
+    }
+}
+
 fn collect_references(value: &Value, into: &mut Vec<String>) {
     match value {
         Value::Object(map) => {

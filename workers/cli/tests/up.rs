@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::io::{BufRead, BufReader};
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdout, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -119,6 +120,61 @@ fn what_is_applied_at_the_start_is_delivered_and_new_sites_start_with_their_defi
     fs::remove_file(folder.path().join("fleet.yaml")).unwrap();
     assert_eq!(up.stop(), Some(0));
     assert!(!data.join("api.json").exists());
+}
+
+#[test]
+fn what_lies_in_the_data_directory_is_for_its_owner_alone() {
+    let folder = tempfile::tempdir().unwrap();
+    let data = folder.path().join("data");
+    let up = Up::start(&data, &[&definitions(folder.path(), &["paris"])]);
+    wait_for("the delivery", || folder.path().join("paris/files/file").exists());
+    let secret =
+        ["tidegate.sqlite", "api.json", "api.token", "sites/paris/journal.sqlite", "sites/paris/keys/site.key"];
+    let beside = ["tidegate.sqlite-wal", "sites/paris/journal.sqlite-wal", "sites/paris/journal.sqlite-shm"];
+    for (name, mode) in
+        secret.iter().chain(&beside).map(|name| (*name, 0o600)).chain([("", 0o700), ("sites/paris", 0o700)])
+    {
+        let found =
+            fs::metadata(data.join(name)).unwrap_or_else(|error| panic!("{name}: {error}")).permissions().mode();
+        assert_eq!(found & 0o777, mode, "{name} has mode {:o}", found & 0o777);
+    }
+    assert_eq!(up.stop(), Some(0));
+}
+
+#[test]
+fn a_site_that_is_renamed_takes_its_directory_along() {
+    let folder = tempfile::tempdir().unwrap();
+    let data = folder.path().join("data");
+    let file = definitions(folder.path(), &["paris"]);
+    let up = Up::start(&data, &[&file]);
+    let delivered = |content: &'static str| {
+        let path = folder.path().join("paris/files/file");
+        move || fs::read(&path).is_ok_and(|found| found == content.as_bytes())
+    };
+    wait_for("the delivery to paris", delivered("content"));
+    let key = |site: &str| fs::read(data.join("sites").join(site).join("keys/site.key")).ok();
+    let key_before = key("paris").unwrap();
+    let text = fs::read_to_string(&file).unwrap();
+    let text = text.replace("[ paris ]", "[ lutetia ]").replace("  paris: { ", "  lutetia: { renamed_from: paris, ");
+    fs::write(&file, text).unwrap();
+    let run = |arguments: &[&str]| {
+        let run = Command::new(PROGRAM).args(arguments).arg("--data").arg(&data).stdin(Stdio::null()).output().unwrap();
+        (run.status.success(), String::from_utf8_lossy(&run.stderr).into_owned())
+    };
+    // Its jobs go by its name: those of the delivery must have been recorded first.
+    wait_for("the renaming", || {
+        let (renamed, stderr) = run(&["apply", "-f", &file.display().to_string()]);
+        assert!(renamed || stderr.contains("open job"), "{stderr}");
+        renamed
+    });
+    wait_for("the directory under the new name", || key("lutetia").is_some());
+    assert_eq!(key("lutetia"), Some(key_before), "a site of another identity");
+    assert!(!data.join("sites/paris").exists());
+    fs::write(folder.path().join("source/file"), "changed").unwrap();
+    let (built, stderr) = run(&["build", "files", "--wait"]);
+    assert!(built, "{stderr}");
+    wait_for("a delivery under the new name", delivered("changed"));
+    assert_eq!(up.stop(), Some(0));
 }
 
 #[test]

@@ -1,5 +1,7 @@
 //! A site from its start to its end: journal, keys, server, control, lanes. It knows nothing of what they do.
 
+use std::fs::DirBuilder;
+use std::os::unix::fs::DirBuilderExt;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -27,6 +29,7 @@ use crate::store::{Store, StoreError};
 
 /// How long the last reports may take to reach the broker; what does not stays in the journal.
 const REPORT_PATIENCE: Duration = Duration::from_secs(5);
+const OWNER_ONLY: u32 = 0o700;
 
 #[derive(Debug, thiserror::Error)]
 pub enum SiteError {
@@ -201,6 +204,8 @@ async fn drain(time: Duration, shutdown: CancellationToken, drained: Cancellatio
     drained.cancel();
 }
 
+/// The site's key and its content are nobody else's to read.
 fn make_folder(path: &Path) -> Result<(), SiteError> {
-    std::fs::create_dir_all(path).map_err(|source| SiteError::WorkDir { path: path.to_owned(), source })
+    let made = DirBuilder::new().recursive(true).mode(OWNER_ONLY).create(path);
+    made.map_err(|source| SiteError::WorkDir { path: path.to_owned(), source })
 }

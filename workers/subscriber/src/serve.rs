@@ -45,6 +45,8 @@ pub struct ServeLimits {
     pub connections_max: usize,
     /// A request's head and body must be there within it; a connection without a request is closed after it.
     pub request_max: Duration,
+    /// A child whose key has not come yet is waited for so long: control brings it within a second or two.
+    pub stranger_max: Duration,
     /// A child that takes no byte for so long is cut off.
     pub stall_max: Duration,
     /// What requests under way get to end when the server stops.
@@ -56,6 +58,7 @@ impl Default for ServeLimits {
         ServeLimits {
             connections_max: 512,
             request_max: Duration::from_secs(20),
+            stranger_max: Duration::from_secs(3),
             stall_max: Duration::from_secs(60),
             drain_max: Duration::from_secs(5),
         }

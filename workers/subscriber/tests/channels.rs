@@ -5,7 +5,6 @@ mod fixture;
 use fixture::gate::{gate, wait_until};
 use fixture::origin::{Published, tree};
 use fixture::*;
-use queue::Queue;
 use schemas::{ChannelName, Control, JobMessage, Lane, QueueName, SendTask, Settings, Task};
 
 fn tools() -> ChannelName {

@@ -191,12 +191,16 @@ async fn a_report_that_the_broker_never_got_is_sent_by_the_next_start_and_nothin
             Arc::new(Counting { inner: DiskBlobs::open(world.path("origin")).unwrap(), bytes: AtomicU64::new(0) });
         let site = world.start_on(world.config(), origin.clone());
         let report = world.end_of(job(name)).await;
-        assert!(matches!(report.event, Event::Succeeded { .. }), "{report:?}");
-        // It was never acknowledged: the broker brings it once more.
+        let mut extract = report.clone();
+        if name != "a-extract" {
+            extract = world.end_of(job("a-extract")).await;
+        }
+        // It was never acknowledged: the broker brings it once more, and gets the same answers.
         world.subscribe().await;
         world.publish(&message).await;
-        assert_eq!(world.end_of(job(name)).await.event, report.event, "another end of {name}");
-        extracted(&world.end_of(job("a-extract")).await);
+        let again = [world.end_of(job("a")).await, world.end_of(job("a-extract")).await];
+        assert!(again.iter().any(|again| again.job == report.job && again.event == report.event), "{again:?}");
+        assert_eq!((&again[1].event, extracted(&extract).outcome), (&extract.event, ExtractOutcome::Installed));
         site.stop().await;
 
         assert_eq!(origin.bytes.load(Relaxed), 0, "something was fetched again");

@@ -125,7 +125,8 @@ struct Parent {
 
 impl Parent {
     async fn start(sources: Vec<Arc<dyn ReadBlobs>>) -> Parent {
-        Parent::start_with(sources, ServeLimits::default()).await
+        let limits = ServeLimits { stranger_max: Duration::from_millis(1), ..ServeLimits::default() };
+        Parent::start_with(sources, limits).await
     }
 
     async fn start_with(sources: Vec<Arc<dyn ReadBlobs>>, limits: ServeLimits) -> Parent {
@@ -306,6 +307,38 @@ async fn strangers_wrong_keys_and_wrong_audiences_get_nothing() {
         }
     }
     assert_eq!((origin.bytes(), parent.served().len()), (0, 0));
+}
+
+#[tokio::test]
+async fn a_child_whose_key_is_on_its_way_is_waited_for() {
+    let revision = Revision::of(10_000).await;
+    let parent = Parent::start_with(vec![Arc::new(revision.origin.clone())], ServeLimits::default()).await;
+    let key = SiteKey::generate().unwrap();
+    let (child, wanted) = (parent.child_as("lyon", "region", &key), revision.index_key);
+    let mut asking = tokio::spawn(async move { child.get(&wanted, 1 << 20).await });
+    assert!(timeout(Duration::from_millis(100), &mut asking).await.is_err(), "it is neither served nor refused");
+    parent.children.replace(2, &[listed("lyon", &key)]).unwrap();
+    timeout(PATIENCE, asking).await.expect("it is served now").unwrap().unwrap();
+}
+
+#[tokio::test]
+async fn only_so_many_strangers_are_waited_for() {
+    const ASKING: usize = 40;
+    const WAITED_FOR: usize = 32;
+    let limits = ServeLimits { stranger_max: PATIENCE * 2, ..ServeLimits::default() };
+    let revision = Revision::of(10_000).await;
+    let parent = Parent::start_with(vec![Arc::new(revision.origin.clone())], limits).await;
+    let mut asking = tokio::task::JoinSet::new();
+    for number in 0..ASKING {
+        let stranger = parent.child_as(&format!("stranger-{number}"), "region", &SiteKey::generate().unwrap());
+        let wanted = revision.index_key;
+        asking.spawn(async move { stranger.get(&wanted, 1 << 20).await });
+    }
+    for _ in WAITED_FOR..ASKING {
+        let refused = timeout(PATIENCE, asking.join_next()).await.expect("it is refused at once").unwrap().unwrap();
+        assert!(matches!(refused, Err(BlobError::Refused { .. })), "{refused:?}");
+    }
+    assert!(timeout(Duration::from_millis(100), asking.join_next()).await.is_err(), "the others are waited for");
 }
 
 #[tokio::test]

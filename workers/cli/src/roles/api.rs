@@ -6,6 +6,7 @@ use dispatch::Dispatcher;
 
 use super::config::{self, Config, Section};
 use super::error::RoleError;
+use super::lock;
 use super::process::{Process, shown};
 use super::services::{self, Patience};
 use crate::args::roles::ApiArgs;
@@ -56,6 +57,6 @@ fn token(config: &Config) -> Result<String, RoleError> {
 /// For the client verbs of the same user.
 pub fn publish(data: &Path, url: &str, token: String) -> Result<(), RoleError> {
     let folder = |source| RoleError::Folder { path: PathBuf::from(data), source };
-    std::fs::create_dir_all(data).map_err(folder)?;
+    lock::make_folder(data).map_err(folder)?;
     ApiFile { url: url.to_owned(), token }.write(data).map_err(folder)
 }

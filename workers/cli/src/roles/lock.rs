@@ -1,10 +1,12 @@
 //! One process at a time on a data directory. The kernel holds the lock, so a killed process leaves none behind.
 
-use std::fs::{self, File, OpenOptions, TryLockError};
-use std::io::{Read, Seek, SeekFrom, Write};
+use std::fs::{DirBuilder, File, OpenOptions, TryLockError};
+use std::io::{self, Read, Seek, SeekFrom, Write};
+use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
 const NAME: &str = "lock";
+const OWNER_ONLY: u32 = 0o700;
 
 #[derive(Debug, thiserror::Error)]
 pub enum LockError {
@@ -21,11 +23,11 @@ pub struct DataLock {
 }
 
 impl DataLock {
-    /// Makes the directory if it is absent.
+    /// Makes the directory if it is absent, for its owner alone: database, keys and token lie in it.
     pub fn take(data: &Path) -> Result<DataLock, LockError> {
         let path = data.join(NAME);
         let failed = |source| LockError::Io { path: path.clone(), source };
-        fs::create_dir_all(data).map_err(failed)?;
+        make_folder(data).map_err(failed)?;
         let mut file =
             OpenOptions::new().read(true).write(true).create(true).truncate(false).open(&path).map_err(failed)?;
         match file.try_lock() {
@@ -40,6 +42,10 @@ impl DataLock {
         file.write_all(std::process::id().to_string().as_bytes()).map_err(failed)?;
         Ok(DataLock { _file: file })
     }
+}
+
+pub fn make_folder(path: &Path) -> io::Result<()> {
+    DirBuilder::new().recursive(true).mode(OWNER_ONLY).create(path)
 }
 
 fn holder(file: File) -> String {

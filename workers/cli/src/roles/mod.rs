@@ -12,6 +12,7 @@ mod process;
 mod recorder;
 mod scheduler;
 mod services;
+mod site_folders;
 mod sites;
 mod subscriber;
 mod up;

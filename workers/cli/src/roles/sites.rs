@@ -1,8 +1,8 @@
 //! A site for every subscriber that is defined, all in this process, each with a working directory and a loopback server of
 //! its own. One that fails is started again; it knows nothing of what sites do.
 
+use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
-use std::collections::{BTreeMap, BTreeSet};
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -14,6 +14,11 @@ use schemas::SubscriberName;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
+
+use super::site_folders;
+
+/// Who is defined, each with the public key that it was first seen with.
+type Keys = BTreeMap<SubscriberName, Option<String>>;
 
 /// Above it, a site that failed was healthy before, and its failures are counted anew.
 const HEALTHY_AFTER: Duration = Duration::from_secs(60);
@@ -35,23 +40,23 @@ struct Running {
 
 impl Sites {
     /// Follows `names` until `stop`, then until every site has drained.
-    pub async fn run(self, mut names: watch::Receiver<BTreeSet<SubscriberName>>, stop: CancellationToken) {
+    pub async fn run(self, mut names: watch::Receiver<Keys>, stop: CancellationToken) {
         let mut running: BTreeMap<SubscriberName, Running> = BTreeMap::new();
         let mut stopping: BTreeMap<SubscriberName, Running> = BTreeMap::new();
         loop {
             let wanted = names.borrow_and_update().clone();
             stopping.retain(|_, site| !site.task.is_finished());
-            let gone: Vec<SubscriberName> = running.keys().filter(|name| !wanted.contains(name)).cloned().collect();
+            let gone: Vec<SubscriberName> = running.keys().filter(|name| !wanted.contains_key(name)).cloned().collect();
             for (name, site) in gone.into_iter().filter_map(|name| running.remove_entry(&name)) {
                 tracing::info!(subscriber = %name, "is not defined any more; its site stops");
                 site.stop.cancel();
                 stopping.insert(name, site);
             }
-            for name in wanted {
-                if let Entry::Vacant(place) = running.entry(name) {
-                    let before = stopping.remove(place.key());
-                    let site = self.start(place.key(), before, &stop);
-                    place.insert(site);
+            for (name, key) in &wanted {
+                if let Entry::Vacant(place) = running.entry(name.clone()) {
+                    let old = key.as_ref().and_then(|key| site_folders::left_by(&self.folder, name, key, &wanted));
+                    let before = stopping.remove(old.as_ref().unwrap_or(name));
+                    place.insert(self.start(name, old, before, &stop));
                 }
             }
             tokio::select! {
@@ -67,13 +72,23 @@ impl Sites {
         }
     }
 
-    /// `before` is the same site, still draining: two must not work in one folder.
-    fn start(&self, name: &SubscriberName, before: Option<Running>, stop: &CancellationToken) -> Running {
+    /// `before` is the same site, still draining: two must not work in one folder. `old` is what it was called then, if it was
+    /// renamed: its folder goes with it.
+    fn start(
+        &self,
+        name: &SubscriberName,
+        old: Option<SubscriberName>,
+        before: Option<Running>,
+        stop: &CancellationToken,
+    ) -> Running {
         let (sites, name, stop) = (self.clone(), name.clone(), stop.child_token());
         let token = stop.clone();
         let task = tokio::spawn(async move {
             if let Some(before) = before {
                 let _ = before.task.await;
+            }
+            if let Some(old) = old {
+                site_folders::rename(&sites.folder, &old, &name);
             }
             sites.keep(name, token).await;
         });

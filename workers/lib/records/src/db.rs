@@ -1,6 +1,9 @@
 //! Connections. PostgreSQL has one pool; SQLite has one writing connection, whose transactions begin immediately, and a pool
 //! of readers, so that nobody is refused for upgrading a read.
 
+use std::fs::OpenOptions;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::Path;
 use std::time::Duration;
 
 use sea_orm::sqlx::sqlite::{SqliteJournalMode, SqliteSynchronous};
@@ -14,6 +17,7 @@ use crate::sql;
 #[cfg(feature = "postgres")]
 const POSTGRES_CONNECTIONS_MAX: u32 = 8;
 const SQLITE_READERS_MAX: u32 = 4;
+const OWNER_ONLY: u32 = 0o600;
 const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(10);
 #[cfg(feature = "postgres")]
 const STATEMENT_TIMEOUT: Duration = Duration::from_secs(60);
@@ -170,13 +174,17 @@ pub(crate) fn clock_ms() -> i64 {
 
 async fn sqlite(url: &str, connections: u32) -> Result<DatabaseConnection, RecordsError> {
     let mut options = ConnectOptions::new(url);
+    let in_memory = url.contains(":memory:");
     options
         .max_connections(connections)
         .min_connections(1)
         .acquire_timeout(ACQUIRE_TIMEOUT)
         .sqlx_logging(false)
         .test_before_acquire(false)
-        .map_sqlx_sqlite_opts(|sqlite| {
+        .map_sqlx_sqlite_opts(move |sqlite| {
+            if !in_memory {
+                make_private(sqlite.get_filename());
+            }
             sqlite
                 .create_if_missing(true)
                 .journal_mode(SqliteJournalMode::Wal)
@@ -185,6 +193,12 @@ async fn sqlite(url: &str, connections: u32) -> Result<DatabaseConnection, Recor
                 .statement_cache_capacity(400)
         });
     Ok(Database::connect(options).await?)
+}
+
+/// SQLite itself makes its file readable by everybody, and what it puts beside the file takes its mode. A file that cannot be
+/// made here cannot be opened there, which says why.
+fn make_private(path: &Path) {
+    let _ = OpenOptions::new().write(true).create_new(true).mode(OWNER_ONLY).open(path);
 }
 
 #[cfg(feature = "postgres")]

@@ -10,6 +10,8 @@ mod open;
 mod schema;
 mod stores;
 
+use std::fs::OpenOptions;
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -31,6 +33,7 @@ pub const TRIES_MAX: u32 = 3;
 pub const ENDED_KEPT_MAX: i64 = 1_000;
 /// Cancels that are remembered for jobs that have not arrived.
 pub const CANCELS_KEPT_MAX: i64 = 10_000;
+const OWNER_ONLY: u32 = 0o600;
 const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
 
 #[derive(Debug, thiserror::Error)]
@@ -76,6 +79,7 @@ pub struct Journal {
 
 impl Journal {
     pub async fn open(path: &Path) -> Result<Journal, JournalError> {
+        make_private(path);
         let options = SqliteConnectOptions::new()
             .filename(path)
             .create_if_missing(true)
@@ -112,6 +116,12 @@ impl Journal {
     fn read_event(&self, text: Option<String>) -> Result<Option<Event>, JournalError> {
         text.map(|t| self.read_json(&t)).transpose()
     }
+}
+
+/// SQLite itself makes its file readable by everybody, and what it puts beside the file takes its mode. A file that cannot be
+/// made here cannot be opened there, which says why.
+fn make_private(path: &Path) {
+    let _ = OpenOptions::new().write(true).create_new(true).mode(OWNER_ONLY).open(path);
 }
 
 /// SQLite has signed numbers only; what is larger was refused at intake.

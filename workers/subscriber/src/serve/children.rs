@@ -5,11 +5,13 @@ use std::sync::{Arc, PoisonError, RwLock};
 
 use blobs::PublicKey;
 use schemas::{ChildKey, SubscriberName};
+use tokio::sync::Notify;
 
 /// Shared by its clones. Empty, it lets nobody in.
 #[derive(Debug, Clone, Default)]
 pub struct Children {
     table: Arc<RwLock<Table>>,
+    replaced: Arc<Notify>,
 }
 
 #[derive(Debug, Default)]
@@ -33,7 +35,20 @@ impl Children {
             return Ok(false);
         }
         *table = Table { version: Some(version), keys };
+        drop(table);
+        self.replaced.notify_waiters();
         Ok(true)
+    }
+
+    /// Returns once this child is among them.
+    pub(super) async fn named(&self, child: &SubscriberName) {
+        loop {
+            let replaced = self.replaced.notified();
+            if self.key_of(child).is_some() {
+                return;
+            }
+            replaced.await;
+        }
     }
 
     pub(super) fn key_of(&self, child: &SubscriberName) -> Option<PublicKey> {

@@ -121,7 +121,13 @@ impl Acceptor {
     /// Nothing about content is said before the request is known to be a child's.
     async fn answered(&self, head: &Parts, body: Incoming) -> Result<Response<Body>, Refusal> {
         let now_ms = now_ms()?;
-        let candidate = self.gate.candidate(head, now_ms)?;
+        let candidate = match self.gate.candidate(head, now_ms) {
+            Err(Unsigned::UnknownChild) => {
+                self.gate.await_known(head, self.limits.stranger_max).await;
+                self.gate.candidate(head, now_ms)?
+            }
+            known => known?,
+        };
         let body = self.read(body).await?;
         let child = self.gate.admit(candidate, head, &body, now_ms)?;
         let route = Route::of(head, &body)?;

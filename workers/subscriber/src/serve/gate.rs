@@ -1,6 +1,7 @@
 //! Lets signed requests of known children in, each once. It knows no content.
 
 use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
 
 use axum::http::header::RANGE;
 use axum::http::request::Parts;
@@ -8,14 +9,21 @@ use blobs::PublicKey;
 use blobs::replay::UsedStamps;
 use blobs::signed::{Ask, Stamp, Unsigned};
 use schemas::SubscriberName;
+use tokio::sync::Semaphore;
+use tokio::time::timeout;
 
 use super::Children;
+
+/// Anybody can pretend to be a child whose key is on its way: no more of them are waited for at a time.
+const STRANGERS_MAX: usize = 32;
 
 #[derive(Debug)]
 pub struct Gate {
     name: SubscriberName,
     children: Children,
     used: Mutex<UsedStamps>,
+    /// Places for those who wait to become known.
+    strangers: Semaphore,
 }
 
 /// A request that may be good: its body is worth reading.
@@ -27,7 +35,15 @@ pub struct Candidate {
 
 impl Gate {
     pub fn new(name: SubscriberName, children: Children) -> Gate {
-        Gate { name, children, used: Mutex::default() }
+        Gate { name, children, used: Mutex::default(), strangers: Semaphore::new(STRANGERS_MAX) }
+    }
+
+    /// A child whose key is on its way need not go elsewhere: returns when it is known, after `patience`, or at once if too many
+    /// wait already.
+    pub async fn await_known(&self, head: &Parts, patience: Duration) {
+        let Ok(stamp) = Stamp::read(|name| one_header(head, name)) else { return };
+        let Ok(_place) = self.strangers.try_acquire() else { return };
+        let _ = timeout(patience, self.children.named(&stamp.subscriber)).await;
     }
 
     /// All that can be said without the body.
