@@ -2,6 +2,7 @@
 //! own, so that no neighbour is hurt. A run in which no job was open at the instant when the service was gone proves nothing,
 //! and fails.
 
+use std::ops::RangeFrom;
 use std::path::Path;
 use std::process::Command;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
@@ -17,8 +18,6 @@ const ROUNDS: u64 = 3;
 const LOOK_EVERY: Duration = Duration::from_millis(20);
 /// Jobs that are open when the service goes: a build of each distribution, and what waits for them.
 const OPEN_MIN: i64 = 4;
-/// Between the seeds of two rounds.
-const STRIDE: u64 = 1000;
 const PATIENCE: Duration = Duration::from_secs(120);
 
 #[test]
@@ -50,16 +49,13 @@ fn survive(ground: Ground, service: &Private) {
         tree::make(&source(folder.path(), name), FILES, seed as u64);
     }
     fleet.cli.ok(&["apply", "-f", &TwoTiers::of(&DISTRIBUTIONS).write(folder.path())]);
+    let mut seeds = 0..;
     for round in 0..ROUNDS {
-        change_and_ask(&fleet, round * STRIDE);
-        await_under_way(&fleet, service);
+        get_under_way(&fleet, service, &mut seeds);
         let gone = std::thread::scope(|scope| {
             let away = scope.spawn(|| go_away(service, round));
-            for again in 1.. {
-                change_and_ask(&fleet, round * STRIDE + again);
-                if away.is_finished() {
-                    break;
-                }
+            while !away.is_finished() {
+                change_and_ask(&fleet, &mut seeds);
             }
             away.join().expect("the service went away and came back")
         });
@@ -89,20 +85,24 @@ fn fleet(folder: &Path, ground: Ground) -> Fleet {
     fleet
 }
 
-fn change_and_ask(fleet: &Fleet, seed: u64) {
-    for name in DISTRIBUTIONS {
+fn change_and_ask(fleet: &Fleet, seeds: &mut RangeFrom<u64>) {
+    for (name, seed) in DISTRIBUTIONS.iter().zip(seeds) {
         tree::change(&source(&fleet.folder, name), 5, seed);
     }
     fleet.cli.run(&[&["build"], &DISTRIBUTIONS[..]].concat());
     fleet.cli.run(&["send", CHANNEL]);
 }
 
-/// Until several jobs are open. A failure tells what the broker holds.
-fn await_under_way(fleet: &Fleet, service: &Private) {
+/// Asks until several jobs are open: a change may be delivered before anybody has looked. A failure tells what the broker holds.
+fn get_under_way(fleet: &Fleet, service: &Private, seeds: &mut RangeFrom<u64>) {
     let deadline = Instant::now() + PATIENCE;
-    while fleet.number(ends::OPEN_JOBS) < OPEN_MIN {
+    loop {
+        match fleet.number(ends::OPEN_JOBS) {
+            0 => change_and_ask(fleet, seeds),
+            1..OPEN_MIN => std::thread::sleep(LOOK_EVERY),
+            _ => return,
+        }
         assert!(Instant::now() < deadline, "waited in vain for jobs under way\n{}", queues_told(service));
-        std::thread::sleep(LOOK_EVERY);
     }
 }
 
