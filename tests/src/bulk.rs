@@ -61,7 +61,8 @@ impl Matter {
         let mut chance = Chance::new(self.seed ^ (number as u64) << 32);
         let path = folder(root, number / FILES_PER_FOLDER).join(format!("{}-{number}", chance.pick(&NAMES)));
         let bytes = bytes_of(number, &mut chance);
-        let content = if number % 2 == 0 { self.noise(&mut chance, bytes) } else { self.prose(&mut chance, bytes) };
+        let content =
+            if number.is_multiple_of(2) { self.noise(&mut chance, bytes) } else { self.prose(&mut chance, bytes) };
         let mut file = File::create(path).unwrap();
         file.write_all(&content).unwrap();
         file.set_modified(SystemTime::UNIX_EPOCH + Duration::from_secs(1_000_000_000 + number as u64)).unwrap();

@@ -39,6 +39,20 @@ pub fn assert_contains(source: &Path, target: &Path) {
     }
 }
 
+/// All that is in `source`, what is `foreign`, and no other file or link.
+#[track_caller]
+pub fn assert_merged(source: &Path, target: &Path, foreign: &[&str]) {
+    assert_contains(source, target);
+    let wanted = walk(source);
+    let is_known = |path: &Path| wanted.contains_key(path) || foreign.iter().any(|name| path == Path::new(name));
+    for (path, entry) in walk(target) {
+        assert!(matches!(entry, Entry::Folder { .. }) || is_known(&path), "{} is too many", path.display());
+    }
+    for name in foreign {
+        assert!(target.join(name).exists(), "{name}, which is not ours, is gone");
+    }
+}
+
 fn differences(source: &Path, target: &Path) -> Vec<String> {
     let (wanted, has) = (walk(source), walk(target));
     let mut found = Vec::new();

@@ -13,11 +13,33 @@ pub struct TwoTiers {
 
 pub const SITES: [&str; 3] = ["lyon", "paris", "tokyo"];
 pub const CHANNEL: &str = "protect";
+pub const MERGE: &str = "merge";
+/// A file in a merged folder that no distribution brought.
+pub const FOREIGN: &str = "foreign.conf";
 
 impl TwoTiers {
     pub fn of(distributions: &[&str]) -> TwoTiers {
         let distributions = distributions.iter().map(|name| ((*name).to_owned(), "mirror")).collect();
         TwoTiers { distributions, lyon_extracts: "immediately" }
+    }
+
+    /// One of them is merged into a folder that others use too.
+    pub fn merging(mut self, distribution: &str) -> TwoTiers {
+        for (_, mode) in self.distributions.iter_mut().filter(|(name, _)| name == distribution) {
+            *mode = MERGE;
+        }
+        self
+    }
+
+    /// In each site's folder of a merged distribution, a file of somebody else.
+    pub fn put_foreign_files(&self, folder: &Path) {
+        for (name, _) in self.distributions.iter().filter(|(_, mode)| *mode == MERGE) {
+            for site in SITES {
+                let target = target(folder, site, name);
+                std::fs::create_dir_all(&target).expect("the folder can be made");
+                std::fs::write(target.join(FOREIGN), "not ours\n").expect("the file can be written");
+            }
+        }
     }
 
     /// Sources are `folder/source/<distribution>`, targets `folder/servers/<site>/<distribution>`.

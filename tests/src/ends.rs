@@ -8,8 +8,8 @@ use queue::Queue;
 use queue::amqp::{AmqpConfig, AmqpQueue};
 use schemas::{ChannelName, QueueName, SubscriberName};
 
-use crate::compare::assert_same;
-use crate::definitions::{CHANNEL, SITES, source, target};
+use crate::compare::{assert_merged, assert_same};
+use crate::definitions::{CHANNEL, FOREIGN, MERGE, SITES, TwoTiers, source, target};
 use crate::fleet::Fleet;
 use crate::wait::until;
 
@@ -45,12 +45,17 @@ pub fn assert_ended_once(fleet: &Fleet) {
 }
 
 /// Sends once more what is newest, and compares every target with its source.
-pub fn assert_targets_are_right(fleet: &Fleet, distributions: &[&str]) {
-    fleet.cli.wait(&[&["build"], distributions].concat());
+pub fn assert_targets_are_right(fleet: &Fleet, declared: &TwoTiers) {
+    let distributions: Vec<&str> = declared.distributions.iter().map(|(name, _)| name.as_str()).collect();
+    fleet.cli.wait(&[&["build"], &distributions[..]].concat());
     fleet.cli.wait(&["send", CHANNEL]);
-    for distribution in distributions {
+    for (distribution, mode) in &declared.distributions {
         for site in SITES {
-            assert_same(&source(&fleet.folder, distribution), &target(&fleet.folder, site, distribution));
+            let (source, target) = (source(&fleet.folder, distribution), target(&fleet.folder, site, distribution));
+            match *mode {
+                MERGE => assert_merged(&source, &target, &[FOREIGN]),
+                _ => assert_same(&source, &target),
+            }
         }
     }
     let wanted = (distributions.len() * SITES.len()) as i64;

@@ -1,8 +1,8 @@
 //! A hundred kills on real services: builder, subscriber, relay, scheduler and recorder die by SIGKILL while they work, each is
 //! started again at once, and in the end every job has ended once and every target is right.
 //!
-//! A kill in the swap is one between the word before the exchange of the two trees and the journal's commit of it: the exchange
-//! alone is one system call, and over before anybody could see it.
+//! A kill in the swap is one between the word before the exchange of the two trees (for a merged distribution: before the first file
+//! is moved into place) and the journal's commit of it: the exchange alone is one system call, and over before anybody could see it.
 //!
 //! TIDEGATE_KILLS says how many, TIDEGATE_SEED repeats a run's choices (when each process comes to its steps is not ours to say).
 
@@ -19,6 +19,8 @@ const HITS_MIN: usize = 5;
 const STEPS: [&str; 5] = ["upload", "download", "stage", "swap", "report"];
 const RELAY: &str = "region";
 const DISTRIBUTIONS: [&str; 4] = ["one", "two", "three", "four"];
+/// The others are mirrored.
+const MERGED: &str = "four";
 const FILES: usize = 150;
 /// Requests that may be open before more are posted.
 const OPEN_MAX: i64 = 10;
@@ -48,7 +50,9 @@ fn a_hundred_kills_cost_time_and_nothing_else() {
     for name in DISTRIBUTIONS {
         tree::make(&source(folder.path(), name), FILES, seed.wrapping_add(name.len() as u64));
     }
-    run.fleet.cli.ok(&["apply", "-f", &TwoTiers::of(&DISTRIBUTIONS).write(folder.path())]);
+    let declared = TwoTiers::of(&DISTRIBUTIONS).merging(MERGED);
+    declared.put_foreign_files(folder.path());
+    run.fleet.cli.ok(&["apply", "-f", &declared.write(folder.path())]);
     let begun = Instant::now();
     for kill in 1..=kills {
         let wanted = run.wanted(kill);
@@ -66,7 +70,7 @@ fn a_hundred_kills_cost_time_and_nothing_else() {
             .psql("SELECT kind, state, COALESCE(error_code, ''), COUNT(*) FROM jobs GROUP BY 1, 2, 3 ORDER BY 1, 2, 3")
     );
     ends::assert_ended_once(&fleet);
-    ends::assert_targets_are_right(&fleet, &DISTRIBUTIONS);
+    ends::assert_targets_are_right(&fleet, &declared);
     ends::assert_ended_once(&fleet);
     ends::assert_queues_are_empty(&mut fleet, &["delivery_limit", "delivery-limit"]);
     ends::assert_nothing_is_left_over(&fleet, &DISTRIBUTIONS);
@@ -206,7 +210,7 @@ impl Run {
 
 fn step_of(word: &str) -> &str {
     match word {
-        "swap" | "swapped" | "commit" => "swap",
+        "swap" | "move" | "swapped" | "commit" => "swap",
         other => other,
     }
 }

@@ -48,7 +48,8 @@ fn survive(ground: Ground, service: &Private) {
     for (seed, name) in DISTRIBUTIONS.iter().enumerate() {
         tree::make(&source(folder.path(), name), FILES, seed as u64);
     }
-    fleet.cli.ok(&["apply", "-f", &TwoTiers::of(&DISTRIBUTIONS).write(folder.path())]);
+    let declared = TwoTiers::of(&DISTRIBUTIONS);
+    fleet.cli.ok(&["apply", "-f", &declared.write(folder.path())]);
     let mut seeds = 0..;
     for round in 0..ROUNDS {
         get_under_way(&fleet, service, &mut seeds);
@@ -63,7 +64,7 @@ fn survive(ground: Ground, service: &Private) {
         assert_work_was_open(&fleet, round, gone);
     }
     ends::assert_ended_once(&fleet);
-    ends::assert_targets_are_right(&fleet, &DISTRIBUTIONS);
+    ends::assert_targets_are_right(&fleet, &declared);
     ends::assert_ended_once(&fleet);
     ends::assert_queues_are_empty(&mut fleet, &[]);
     ends::assert_nothing_is_left_over(&fleet, &DISTRIBUTIONS);
