@@ -19,7 +19,7 @@ pub(crate) fn of_storage(error: &BlobError) -> Fault {
         BlobError::TooLarge { .. } => Fault::permanent("storage-object-too-large", text),
         BlobError::Damaged { .. } => Fault::transient("storage-object-damaged", text),
         BlobError::Refused { .. } => Fault::transient("storage-refused", text),
-        BlobError::Transient { .. } => Fault::transient("storage-unavailable", text),
+        BlobError::Transient { .. } | BlobError::Busy { .. } => Fault::transient("storage-unavailable", text),
         BlobError::Permanent { .. } => Fault::permanent("storage-unusable", text),
     }
 }

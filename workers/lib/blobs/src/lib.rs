@@ -5,6 +5,10 @@ pub mod atomic;
 mod body;
 pub mod disk;
 mod hex;
+mod limited;
+mod pace;
+mod patient;
+mod queueing;
 pub mod relay;
 pub mod replay;
 pub mod retrying;
@@ -18,6 +22,7 @@ pub mod wire;
 
 use std::fmt;
 use std::ops::Range;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -25,6 +30,10 @@ use schemas::{Digest, StoreId};
 
 pub use body::TransferLimits;
 pub use disk::DiskBlobs;
+pub use limited::Limited;
+pub use pace::Pace;
+pub use patient::Patient;
+pub use queueing::{BUSY_MAX, Queueing};
 pub use relay::{RelayBlobs, RelayConfig, RelayError};
 pub use retrying::{RetryPolicy, Retrying};
 #[cfg(feature = "s3")]
@@ -127,6 +136,9 @@ pub enum BlobError {
     Refused { key: Key, source_name: String, reason: String },
     #[error("{source_name} failed on {key}: {reason}")]
     Transient { key: Key, source_name: String, reason: String },
+    /// It has as much to do as it may: the same source is to be asked again, not the next one.
+    #[error("{source_name} is busy; {key} is to be asked for again in {} s", .again_after.as_secs())]
+    Busy { key: Key, source_name: String, again_after: Duration },
     /// What is there has another length than it must have: nothing of it was passed on.
     #[error("{key} at {source_name} is damaged: {reason}")]
     Damaged { key: Key, source_name: String, reason: String },

@@ -6,9 +6,9 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use reqwest::header::{CONTENT_LENGTH, CONTENT_RANGE, HeaderMap, HeaderValue, RANGE};
+use reqwest::header::{CONTENT_LENGTH, CONTENT_RANGE, HeaderMap, HeaderValue, RANGE, RETRY_AFTER};
 use reqwest::{Client, Method, Response, StatusCode, redirect};
-use schemas::SubscriberName;
+use schemas::{Priority, SubscriberName};
 
 use crate::body::{self, BodyFault, Length, TransferLimits};
 use crate::signed::{Ask, Stamp};
@@ -20,6 +20,8 @@ use crate::{BlobError, Key, ReadBlobs, span};
 const IDLE_MAX: Duration = Duration::from_secs(10);
 /// Characters of a refusal's reason that are kept.
 const REASON_BYTES_MAX: u64 = 100;
+/// A busy server is not asked more often, whatever it says.
+const AGAIN_AFTER_MIN: Duration = Duration::from_millis(100);
 
 #[derive(Debug, Clone)]
 pub struct RelayConfig {
@@ -46,6 +48,7 @@ pub enum RelayError {
 pub struct RelayBlobs {
     config: RelayConfig,
     client: Client,
+    priority: Priority,
 }
 
 impl RelayBlobs {
@@ -69,7 +72,12 @@ impl RelayBlobs {
             .connect_timeout(config.limits.connect)
             .pool_idle_timeout(IDLE_MAX)
             .build()?;
-        Ok(RelayBlobs { config, client })
+        Ok(RelayBlobs { config, client, priority: Priority::default() })
+    }
+
+    /// What is read from now on is for content of this priority: the server may have a rate for each.
+    pub fn for_priority(self, priority: Priority) -> RelayBlobs {
+        RelayBlobs { priority, ..self }
     }
 
     async fn send(&self, key: &Key, request: Unstamped) -> Result<Response, BlobError> {
@@ -83,6 +91,7 @@ impl RelayBlobs {
         };
         let headers = self.stamp(&ask).map_err(|reason| self.transient(key, reason))?;
         let mut request = self.client.request(method, format!("{}{path}", self.config.url)).headers(headers);
+        request = request.header(wire::PRIORITY_HEADER, wire::priority_word(self.priority));
         if let Some(range) = range {
             request = request.header(RANGE, range);
         }
@@ -147,6 +156,9 @@ impl RelayBlobs {
     /// What any other answer than the expected one means.
     async fn refusal(&self, key: &Key, response: Response) -> BlobError {
         let (status, source_name, key) = (response.status(), self.name().to_owned(), *key);
+        if let (StatusCode::SERVICE_UNAVAILABLE, Some(again_after)) = (status, again_after(&response)) {
+            return BlobError::Busy { key, source_name, again_after };
+        }
         let reason = format!("{} {}", status.as_u16(), self.reason_of(response).await);
         match status {
             StatusCode::NOT_FOUND | StatusCode::GONE => BlobError::Absent { key, source_name },
@@ -285,6 +297,12 @@ impl Unstamped {
 
 fn content_length(response: &Response) -> Option<u64> {
     response.headers().get(CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
+}
+
+/// When a busy server wants to be asked again: whole seconds, within bounds.
+fn again_after(response: &Response) -> Option<Duration> {
+    let seconds: u64 = response.headers().get(RETRY_AFTER)?.to_str().ok()?.parse().ok()?;
+    Some(Duration::from_secs(seconds).clamp(AGAIN_AFTER_MIN, wire::AGAIN_AFTER_MAX))
 }
 
 /// An error and its causes in one line: reqwest's own text says only "error sending request".

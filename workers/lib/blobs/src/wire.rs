@@ -5,13 +5,20 @@
 //! the bytes of all ranges, one after the other, in the order asked for.
 
 use std::ops::Range;
+use std::time::Duration;
 
+use schemas::Priority;
 use serde::{Deserialize, Serialize};
 
 use crate::{Key, span};
 
 pub const CONTENT_PATH: &str = "/v1/content/";
 pub const RANGES_SUFFIX: &str = "/ranges";
+/// `high`, `medium` or `low`: what the answer is for, and so at which of the server's rates it goes. It lets nobody in, and
+/// stands outside the signature; without it, `medium`.
+pub const PRIORITY_HEADER: &str = "tidegate-priority";
+/// Longest wait that a busy server may ask for.
+pub const AGAIN_AFTER_MAX: Duration = Duration::from_secs(60);
 /// Most ranges in one request.
 pub const RANGES_MAX: usize = 4_096;
 /// Most bytes that one request for ranges may ask for.
@@ -46,6 +53,18 @@ impl RangesRequest {
         let kept = !ranges.is_empty() && ranges.len() <= RANGES_MAX && total <= ANSWER_BYTES_MAX;
         kept.then_some((ranges, total))
     }
+}
+
+pub fn priority_word(priority: Priority) -> &'static str {
+    match priority {
+        Priority::High => "high",
+        Priority::Medium => "medium",
+        Priority::Low => "low",
+    }
+}
+
+pub fn parse_priority(word: &str) -> Option<Priority> {
+    [Priority::High, Priority::Medium, Priority::Low].into_iter().find(|p| priority_word(*p) == word)
 }
 
 /// `bytes=a-b`, the only form of the Range header that is used and accepted.

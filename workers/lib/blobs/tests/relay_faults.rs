@@ -67,6 +67,18 @@ async fn refusals_and_absence_mean_the_next_source_and_failures_another_try() {
 }
 
 #[tokio::test]
+async fn a_server_that_says_when_to_come_again_is_busy_and_not_broken() {
+    let busy = |after: &str| format!("503 Busy\r\nretry-after: {after}");
+    for (after, seconds) in [("7", 7), ("999999", 60)] {
+        let fault = status(&busy(after)).await;
+        let want = Duration::from_secs(seconds);
+        assert!(matches!(fault, BlobError::Busy { again_after, .. } if again_after == want), "{fault}");
+        assert!(!fault.is_transient(), "it would be tried again at once");
+    }
+    assert!(status(&busy("Sat, 21 Nov 2026 08:00:00 GMT")).await.is_transient(), "a date is not waited for");
+}
+
+#[tokio::test]
 async fn a_whole_object_or_another_range_is_no_answer_to_a_range() {
     for answer in [
         "HTTP/1.1 200 OK\r\ncontent-length: 5\r\n\r\nwhole",
