@@ -132,7 +132,25 @@ pub enum ContentSource {
     /// Another subscriber's server.
     Relay { subscriber: SubscriberName, url: String },
     /// The bucket that builders write to, as configured at the reader.
-    Origin {},
+    Origin {
+        /// How fast the distributor lets its content be pulled over this link; none = as fast as it goes.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        rate: Option<OriginRate>,
+    },
+}
+
+impl ContentSource {
+    /// The bucket, at any rate.
+    pub const ORIGIN: ContentSource = ContentSource::Origin { rate: None };
+}
+
+/// All transfers of one site that carry this share the rate: the side that pulls keeps it.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct OriginRate {
+    pub distributor: DistributorName,
+    pub priority: Priority,
+    pub bytes_per_s: u64,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]

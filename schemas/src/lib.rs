@@ -28,7 +28,9 @@ pub use duration::Span;
 pub use fault::Fault;
 pub use header::{Header, IndexRef, PackRef};
 pub use ids::{JobId, RequestId, StoreId};
-pub use job::{BuildTask, ContentSource, ExtractTask, Follow, JobKind, JobMessage, RevisionRef, SendTask, Seq, Task};
+pub use job::{
+    BuildTask, ContentSource, ExtractTask, Follow, JobKind, JobMessage, OriginRate, RevisionRef, SendTask, Seq, Task,
+};
 pub use lane::{Lane, SiteLane};
 pub use name::{
     ChannelName, ConsoleName, DistributionName, DistributorName, GroupName, HierarchyName, InvalidName, Kind,

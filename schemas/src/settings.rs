@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::{ChannelName, SubscriberName};
+use crate::{ChannelName, Priority, SubscriberName};
 
 /// Bytes per second, by priority; none = unlimited.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -17,6 +17,16 @@ pub struct RatesByPriority {
     pub medium: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub low: Option<u64>,
+}
+
+impl RatesByPriority {
+    pub fn of(&self, priority: Priority) -> Option<u64> {
+        match priority {
+            Priority::High => self.high,
+            Priority::Medium => self.medium,
+            Priority::Low => self.low,
+        }
+    }
 }
 
 /// One subscriber has one settings version; an older one never replaces a newer (SPEC §10, 23).

@@ -8,7 +8,7 @@ use std::time::Duration;
 use package::Index;
 use package::tree::{self, FrameFault, Frames, Install, Installed, Policy, Progress, Step, TreeError};
 use schemas::definitions::Allowance;
-use schemas::{Digest, ExtractResult, ExtractTask, JobId, Mode, StoreId};
+use schemas::{Digest, ExtractResult, ExtractTask, JobId, Mode, Priority, StoreId};
 use worker::{Context, ProgressHandle};
 
 use crate::config::StepHook;
@@ -57,8 +57,7 @@ async fn fetch_lacking(site: &Site, task: &ExtractTask, context: &Context) -> Re
     let order = Order {
         id: task.store,
         revision: task.revision,
-        sources: site.sources.open(&sources, terms.silence),
-        silence: terms.silence,
+        sources: site.sources.open(&sources, Priority::default(), terms.silence),
         floor: terms.floor,
         before: Vec::new(),
     };

@@ -11,6 +11,7 @@ mod intake;
 pub mod journal;
 mod lane;
 mod lanes;
+mod limits;
 mod orders;
 mod presence;
 mod run;

@@ -11,6 +11,7 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use crate::journal::{Children, Journal, JournalError};
+use crate::limits::SiteLimits;
 use crate::serve;
 
 /// O4's time-out, until the settings have come.
@@ -40,18 +41,26 @@ pub struct Orders {
     in_force: watch::Sender<InForce>,
     running: Mutex<HashMap<JobId, CancellationToken>>,
     served: serve::Children,
+    limits: SiteLimits,
     has_children: AtomicBool,
 }
 
 impl Orders {
     /// From what the journal holds.
-    pub async fn open(journal: Journal, served: serve::Children) -> Result<Arc<Orders>, JournalError> {
+    pub async fn open(
+        journal: Journal,
+        served: serve::Children,
+        limits: SiteLimits,
+    ) -> Result<Arc<Orders>, JournalError> {
         let settings = journal.settings().await?.map(Arc::new);
+        if let Some(settings) = &settings {
+            limits.put(settings);
+        }
         let paused = journal.paused().await?;
         let (in_force, _) = watch::channel(InForce { settings, paused, ..InForce::default() });
         let children = journal.children().await?;
-        let orders =
-            Orders { journal, in_force, running: Mutex::default(), served, has_children: AtomicBool::new(false) };
+        let (running, has_children) = (Mutex::default(), AtomicBool::new(false));
+        let orders = Orders { journal, in_force, running, served, limits, has_children };
         if let Some(children) = children {
             orders.serve(&children);
         }
@@ -87,6 +96,7 @@ impl Orders {
     pub async fn put_settings(&self, settings: &Settings) -> Result<(), JournalError> {
         if self.journal.put_settings(settings).await? {
             tracing::info!(version = settings.version, "settings are in force");
+            self.limits.put(settings);
             self.in_force.send_modify(|f| f.settings = Some(Arc::new(settings.clone())));
         }
         Ok(())

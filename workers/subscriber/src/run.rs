@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use blobs::{ReadBlobs, SiteKey};
 use queue::{Queue, QueueError};
+use schemas::{ContentSource, Priority};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use worker::{ProgressBoard, Reporter};
@@ -19,12 +20,13 @@ use crate::fetch::Depot;
 use crate::journal::{Journal, JournalError};
 use crate::lane::LaneTools;
 use crate::lanes::Lanes;
+use crate::limits::SiteLimits;
 use crate::orders::Orders;
 use crate::presence::PresenceLoop;
-use crate::serve::{self, ServeConfig, Serving, Upstreams};
+use crate::serve::{self, Outflow, ServeConfig, Serving, Upstreams};
 use crate::site::{Site, machine};
 use crate::slots::Slots;
-use crate::sources::SourceBook;
+use crate::sources::{Asker, SourceBook};
 use crate::store::{Store, StoreError};
 
 /// How long the last reports may take to reach the broker; what does not stays in the journal.
@@ -96,6 +98,7 @@ struct Opened {
     journal: Journal,
     orders: Arc<Orders>,
     children: serve::Children,
+    outflow: Outflow,
     upstreams: Upstreams,
     site: Arc<Site>,
     key: SiteKey,
@@ -109,12 +112,14 @@ impl Opened {
         let key = SiteKey::load_or_generate(&dir.join("keys").join("site.key"))?;
         let journal = Journal::open(&dir.join("journal.sqlite")).await?;
         let children = serve::Children::default();
-        let orders = Orders::open(journal.clone(), children.clone()).await?;
-        let sources = SourceBook::new(config.name.clone(), key.clone(), origin, config.retries.tries_per_source);
+        let limits = SiteLimits::default();
+        let orders = Orders::open(journal.clone(), children.clone(), limits.clone()).await?;
+        let asker = Asker { site: config.name.clone(), key: key.clone() };
+        let sources = SourceBook::new(asker, origin, config.retries.tries_per_source, limits.rate_in.clone());
         let upstreams = Upstreams::default();
-        upstreams.set_default(vec![sources.origin()]);
+        upstreams.set_default(sources.open(&[ContentSource::ORIGIN], Priority::default(), orders.terms().silence));
         for (store, list) in journal.sources().await? {
-            upstreams.set(store, sources.open(&list, orders.terms().silence));
+            upstreams.set(store, sources.open(&list, Priority::default(), orders.terms().silence));
         }
         let site = Arc::new(Site {
             journal: journal.clone(),
@@ -130,12 +135,17 @@ impl Opened {
             work_dir: dir.clone(),
             machine: machine(config),
         });
-        Ok(Opened { journal, orders, children, upstreams, site, key })
+        Ok(Opened { journal, orders, children, outflow: limits.outflow, upstreams, site, key })
     }
 
     async fn serve(&self, config: &Config, stop: CancellationToken) -> Result<Option<Serving>, SiteError> {
         let Some(listen) = config.listen else { return Ok(None) };
-        let serve_config = ServeConfig { listen, name: config.name.clone(), limits: Default::default() };
+        let serve_config = ServeConfig {
+            listen,
+            name: config.name.clone(),
+            limits: Default::default(),
+            outflow: self.outflow.clone(),
+        };
         let store = self.site.depot.store.clone();
         Ok(Some(serve::serve(serve_config, store, self.children.clone(), self.upstreams.clone(), stop).await?))
     }

@@ -28,13 +28,12 @@ pub async fn run(
     site.journal.note_step(job, "download").await?;
     site.journal.note_sources(task.store, &task.sources).await?;
     let terms = site.orders.terms();
-    let sources = site.sources.open(&task.sources, terms.silence);
+    let sources = site.sources.open(&task.sources, task.priority, terms.silence);
     site.upstreams.set(task.store, sources.clone());
     let order = Order {
         id: task.store,
         revision: task.revision,
         sources,
-        silence: terms.silence,
         floor: terms.floor,
         before: before.sources.clone(),
     };

@@ -6,6 +6,8 @@ mod connection;
 mod content;
 mod gate;
 mod known;
+mod outflow;
+mod places;
 mod read_through;
 mod refusal;
 mod stall;
@@ -25,6 +27,7 @@ use tokio_util::sync::CancellationToken;
 use crate::store::Store;
 
 pub use children::{Children, InvalidChildKey};
+pub use outflow::Outflow;
 pub use upstreams::Upstreams;
 
 use connection::Acceptor;
@@ -37,6 +40,8 @@ pub struct ServeConfig {
     /// This site: children sign for it, so it must be what they call their parent.
     pub name: SubscriberName,
     pub limits: ServeLimits,
+    /// How many children, and how fast: changes while it serves.
+    pub outflow: Outflow,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -49,6 +54,8 @@ pub struct ServeLimits {
     pub stranger_max: Duration,
     /// A child that takes no byte for so long is cut off.
     pub stall_max: Duration,
+    /// A child for which there is no place waits so long, and is then told to come again.
+    pub place_max: Duration,
     /// What requests under way get to end when the server stops.
     pub drain_max: Duration,
 }
@@ -60,6 +67,7 @@ impl Default for ServeLimits {
             request_max: Duration::from_secs(20),
             stranger_max: Duration::from_secs(3),
             stall_max: Duration::from_secs(60),
+            place_max: Duration::from_secs(3),
             drain_max: Duration::from_secs(5),
         }
     }
@@ -88,6 +96,7 @@ pub async fn serve(
         gate: Gate::new(config.name, children),
         content: Content::new(store, upstreams, served.clone()),
         limits: config.limits,
+        outflow: config.outflow,
     };
     let task = tokio::spawn(connection::accept(listener, Arc::new(acceptor), stop));
     Ok(Serving { addr, served, task })

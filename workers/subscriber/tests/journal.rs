@@ -72,7 +72,7 @@ fn send(name: &str, attempt: u32, n: u64) -> JobMessage {
             store: StoreId(Default::default()),
             revision: revision(),
             priority: Default::default(),
-            sources: vec![ContentSource::Origin {}],
+            sources: vec![ContentSource::ORIGIN],
         }),
         then: None,
         settings: None,

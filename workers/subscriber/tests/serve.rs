@@ -15,8 +15,8 @@ use blobs::{BlobError, Blobs, DiskBlobs, Key, ReadBlobs, RelayBlobs, RelayConfig
 use bytes::Bytes;
 use package::Index;
 use package::build::build_simply;
-use schemas::{ChildKey, Digest, StoreId, SubscriberName};
-use subscriber::serve::{Children, ServeConfig, ServeLimits, Serving, Upstreams, serve};
+use schemas::{ChildKey, Digest, Priority, RatesByPriority, StoreId, SubscriberName};
+use subscriber::serve::{Children, Outflow, ServeConfig, ServeLimits, Serving, Upstreams, serve};
 use subscriber::store::{FrameRef, Store};
 use tempfile::TempDir;
 use testkit::blobs_suite;
@@ -119,6 +119,7 @@ struct Parent {
     children: Children,
     child_key: SiteKey,
     serving: Serving,
+    outflow: Outflow,
     stop: CancellationToken,
     _root: TempDir,
 }
@@ -136,10 +137,10 @@ impl Parent {
             (Children::default(), SiteKey::generate().unwrap(), Upstreams::default());
         children.replace(1, &[listed("paris", &child_key)]).unwrap();
         upstreams.set_default(sources);
-        let stop = CancellationToken::new();
-        let config = ServeConfig { listen: "127.0.0.1:0".parse().unwrap(), name: name("region"), limits };
+        let (stop, outflow) = (CancellationToken::new(), Outflow::default());
+        let config = ServeConfig { listen: "127.0.0.1:0".parse().unwrap(), name: name("region"), limits, outflow: outflow.clone() };
         let serving = serve(config, store.clone(), children.clone(), upstreams, stop.clone()).await.unwrap();
-        Parent { store, children, child_key, serving, stop, _root: root }
+        Parent { store, children, child_key, serving, outflow, stop, _root: root }
     }
 
     fn url(&self) -> String {
@@ -524,4 +525,59 @@ async fn who_connects_beyond_the_limit_waits_for_a_place() {
     let read = timeout(PATIENCE, parent.child().get(&revision.index_key, 1 << 20)).await;
     assert!(read.expect("it never got a place").is_ok());
     drop(idle);
+}
+
+/// Bytes per second, of one priority.
+fn rate(priority: Priority, bytes_per_s: u64) -> RatesByPriority {
+    let mut rates = RatesByPriority::default();
+    *match priority {
+        Priority::High => &mut rates.high,
+        Priority::Medium => &mut rates.medium,
+        Priority::Low => &mut rates.low,
+    } = Some(bytes_per_s);
+    rates
+}
+
+async fn time_of(child: RelayBlobs, revision: &Revision) -> Duration {
+    let began = std::time::Instant::now();
+    let parts = child.get_ranges(&revision.pack, &revision.ranges()).await.unwrap();
+    assert!(parts.concat() == revision.pack_bytes);
+    began.elapsed()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn children_together_get_no_more_than_the_rate_of_the_priority() {
+    let revision = Revision::of(2 << 20).await;
+    let parent = Parent::start(vec![]).await;
+    revision.put_frames(&parent.store);
+    parent.outflow.set(rate(Priority::Low, 4 << 20), None);
+    let began = std::time::Instant::now();
+    let (one, other) = (parent.child().for_priority(Priority::Low), parent.child().for_priority(Priority::Low));
+    tokio::join!(time_of(one, &revision), time_of(other, &revision));
+    assert!(began.elapsed() > Duration::from_millis(550), "4 MiB at 4 MiB/s took {:?}", began.elapsed());
+    parent.outflow.set(rate(Priority::Low, 1 << 10), None);
+    let urgent = timeout(PATIENCE, time_of(parent.child().for_priority(Priority::High), &revision));
+    urgent.await.expect("another priority has its own rate");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_child_beyond_the_limit_is_told_to_come_again_and_gets_everything_later() {
+    let revision = Revision::of(1 << 20).await;
+    let short = Duration::from_millis(50);
+    let parent = Parent::start_with(vec![], ServeLimits { place_max: short, ..ServeLimits::default() }).await;
+    revision.put_frames(&parent.store);
+    let second = SiteKey::generate().unwrap();
+    parent.children.replace(2, &[listed("paris", &parent.child_key), listed("lyon", &second)]).unwrap();
+    parent.outflow.set(rate(Priority::Medium, 512 << 10), Some(1));
+    let (paris, lyon) = (parent.child(), parent.child_as("lyon", "region", &second));
+    let key = revision.pack;
+    let first = tokio::spawn(async move { time_of(paris, &revision).await });
+    while parent.served().is_empty() {
+        tokio::task::yield_now().await;
+    }
+    let refused = lyon.get_ranges(&key, &[0..10]).await.unwrap_err();
+    assert!(matches!(refused, BlobError::Busy { again_after, .. } if again_after >= Duration::from_secs(1)), "{refused}");
+    let staying = blobs::Queueing::new(lyon, PATIENCE);
+    assert_eq!(staying.get_ranges(&key, &[0..10]).await.unwrap()[0].len(), 10);
+    assert!(first.await.unwrap() > Duration::from_secs(1));
 }

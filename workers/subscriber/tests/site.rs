@@ -416,3 +416,41 @@ async fn content_that_the_store_lost_is_fetched_again_before_it_is_extracted() {
     assert_eq!(content(&world.target()), content(&v1.tree));
     site.stop().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn all_transfers_of_a_site_together_keep_its_rate() {
+    let mut world = World::new().await;
+    let v1 = world.origin().publish(1, &tree(&world.path("v1"), 40, 100_000, 5), None).await;
+    let site = world.start();
+    let settings = schemas::Settings { rate_in: Some(4_000_000), ..world.settings(1) };
+    world.control(&Control::Settings(settings)).await;
+    let began = std::time::Instant::now();
+    world.publish(&send("a", 1, v1.store, v1.revision)).await;
+    let result = sent(&world.end_of(job("a")).await).clone();
+    let took = began.elapsed();
+    let least = Duration::from_secs_f64(result.bytes_fetched as f64 / 4e6) - Duration::from_millis(550);
+    assert!(took > least, "{} bytes at 4,000,000 bytes/s took {took:?}", result.bytes_fetched);
+    site.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_distributors_rate_holds_for_what_comes_from_the_origin() {
+    let mut world = World::new().await;
+    let v1 = world.origin().publish(1, &tree(&world.path("v1"), 40, 100_000, 5), None).await;
+    let site = world.start();
+    world.subscribe().await;
+    let message = send("a", 1, v1.store, v1.revision);
+    let Task::Send(task) = message.task.clone() else { unreachable!() };
+    let rate = schemas::OriginRate {
+        distributor: "hq".try_into().unwrap(),
+        priority: Default::default(),
+        bytes_per_s: 4_000_000,
+    };
+    let task = schemas::SendTask { sources: vec![schemas::ContentSource::Origin { rate: Some(rate) }], ..task };
+    let began = std::time::Instant::now();
+    world.publish(&JobMessage { task: Task::Send(task), ..message }).await;
+    let result = sent(&world.end_of(job("a")).await).clone();
+    let least = Duration::from_secs_f64(result.bytes_fetched as f64 / 4e6) - Duration::from_millis(550);
+    assert!(began.elapsed() > least, "{} bytes took {:?}", result.bytes_fetched, began.elapsed());
+    site.stop().await;
+}

@@ -64,7 +64,7 @@ impl Tiers {
         let message = send_then_extract("to-paris", 1, self.v1.store, self.v1.revision);
         let Task::Send(task) = message.task.clone() else { unreachable!() };
         let relay = ContentSource::Relay { subscriber: region(), url: self.parent_url.clone() };
-        let task = SendTask { sources: vec![relay, ContentSource::Origin {}], ..task };
+        let task = SendTask { sources: vec![relay, ContentSource::ORIGIN], ..task };
         self.world.publish(&JobMessage { task: Task::Send(task), ..message }).await;
         let report = self.world.end_of(job("to-paris")).await;
         let extract = self.world.end_of(job("to-paris-extract")).await;
@@ -115,9 +115,44 @@ async fn a_parent_that_is_down_is_passed_by() {
     let message = send_then_extract("to-paris", 1, v1.store, v1.revision);
     let Task::Send(task) = message.task.clone() else { unreachable!() };
     let relay = ContentSource::Relay { subscriber: region(), url: parent_url };
-    let task = SendTask { sources: vec![relay, ContentSource::Origin {}], ..task };
+    let task = SendTask { sources: vec![relay, ContentSource::ORIGIN], ..task };
     world.publish(&JobMessage { task: Task::Send(task), ..message }).await;
     let report = world.end_of(job("to-paris")).await;
     assert_eq!(Tiers::sources(sent(&report)), ["origin"]);
     child.stop().await;
+}
+
+/// Another child holds the only place with an answer that it takes its time to read.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_child_stays_with_a_parent_that_has_no_place_for_it_yet() {
+    let mut tiers = Tiers::start(true).await;
+    tiers.send_to_parent().await;
+    let presence = tiers.world.presence().await;
+    let (lyon, tokyo) = (blobs::SiteKey::generate().unwrap(), blobs::SiteKey::generate().unwrap());
+    let children = vec![
+        ChildKey { subscriber: paris(), public_key: presence.public_key },
+        ChildKey { subscriber: "lyon".try_into().unwrap(), public_key: lyon.public_hex() },
+        ChildKey { subscriber: "tokyo".try_into().unwrap(), public_key: tokyo.public_hex() },
+    ];
+    let children = Control::Children { version: 2, children };
+    tiers.world.post(QueueName::Control(region()), serde_json::to_vec(&children).unwrap()).await;
+    let mut settings = Settings { subscriber: region(), ..tiers.world.settings(2) };
+    (settings.concurrent_relays, settings.rate_out.high) = (Some(1), Some(150_000));
+    tiers.world.post(QueueName::Control(region()), serde_json::to_vec(&Control::Settings(settings)).unwrap()).await;
+    while tiers.world.presence_of(&region()).await.settings_version != 2 {}
+    let child = |name: &str, key| {
+        let (url, subscriber) = (tiers.parent_url.clone(), name.try_into().unwrap());
+        let config = blobs::RelayConfig { url, relay: region(), subscriber, key, limits: Default::default() };
+        blobs::RelayBlobs::new(config).unwrap().for_priority(schemas::Priority::High)
+    };
+    let (slow, next) = (child("lyon", lyon), child("tokyo", tokyo));
+    let pack = blobs::Key::pack(tiers.v1.store, tiers.v1.index.packs[0].digest);
+    let held = tokio::spawn(async move { blobs::ReadBlobs::get(&slow, &pack, 64 << 20).await.unwrap().len() });
+    let is_full = |answer| matches!(answer, Err(blobs::BlobError::Busy { .. }));
+    while !is_full(blobs::ReadBlobs::size(&next, &pack).await) {}
+    let result = tiers.send_to_child().await;
+    assert_eq!(Tiers::sources(&result), ["region"], "it went to the origin");
+    assert!(held.await.unwrap() > 1_000_000);
+    tiers.child.stop().await;
+    tiers.parent.stop().await;
 }

@@ -156,7 +156,7 @@ impl Beside {
             let url = self.urls.get(relay.as_str())?.clone();
             Some(ContentSource::Relay { subscriber: relay.clone(), url })
         });
-        with_url.chain([ContentSource::Origin {}]).collect()
+        with_url.chain([ContentSource::ORIGIN]).collect()
     }
 
     fn follow(&self, extract: &JobRow, revision: Option<i64>) -> Result<Follow, RecordsError> {

@@ -11,7 +11,6 @@ mod tests;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
-use std::time::Duration;
 
 use blobs::{Key, ReadBlobs};
 use bytes::Bytes;
@@ -41,8 +40,6 @@ pub struct Order {
     pub revision: RevisionRef,
     /// In the order in which they are asked.
     pub sources: Vec<Arc<dyn ReadBlobs>>,
-    /// Silence after which a source is passed by.
-    pub silence: Duration,
     /// Bytes that must stay free.
     pub floor: u64,
     /// What the sources gave before a restart.
@@ -76,7 +73,7 @@ impl<'a> Fetch<'a> {
             id: order.id,
             revision: order.revision,
             floor: order.floor,
-            supply: Supply::new(order.sources, order.silence, &order.before),
+            supply: Supply::new(order.sources, &order.before),
             context,
             request_bytes: AtomicU64::new(frames::REQUEST_BYTES_FIRST),
         })

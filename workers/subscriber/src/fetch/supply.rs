@@ -3,7 +3,6 @@
 use std::future::Future;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
 
 use blobs::{BlobError, ReadBlobs};
 use schemas::SourceBytes;
@@ -13,8 +12,6 @@ const CORRUPT_MAX: u64 = 8;
 
 pub struct Supply {
     suppliers: Vec<Supplier>,
-    /// Time without an answer after which a source is passed by.
-    silence: Duration,
     last_cause: Mutex<Option<String>>,
 }
 
@@ -28,7 +25,7 @@ pub struct Supplier {
 
 impl Supply {
     /// `before` is what was counted before a restart.
-    pub fn new(sources: Vec<Arc<dyn ReadBlobs>>, silence: Duration, before: &[SourceBytes]) -> Supply {
+    pub fn new(sources: Vec<Arc<dyn ReadBlobs>>, before: &[SourceBytes]) -> Supply {
         let supplier = |blobs: Arc<dyn ReadBlobs>| {
             let counted = before.iter().find(|b| b.source == blobs.name());
             Supplier {
@@ -39,7 +36,7 @@ impl Supply {
                 corrupt_in_round: AtomicU64::new(0),
             }
         };
-        Supply { suppliers: sources.into_iter().map(supplier).collect(), silence, last_cause: Mutex::new(None) }
+        Supply { suppliers: sources.into_iter().map(supplier).collect(), last_cause: Mutex::new(None) }
     }
 
     /// Those that are worth asking in this round, in order.
@@ -55,7 +52,7 @@ impl Supply {
         }
     }
 
-    /// Asks one source. `None`: it did not give it, which is noted, and the next is to be asked.
+    /// Asks one source, which itself says when it was silent for too long. `None`: it did not give it, which is noted, and the next is to be asked.
     pub async fn ask<'a, T, F>(
         &self,
         supplier: &'a Supplier,
@@ -64,17 +61,12 @@ impl Supply {
     where
         F: Future<Output = Result<T, BlobError>> + 'a,
     {
-        match tokio::time::timeout(self.silence, question(&*supplier.blobs)).await {
-            Ok(Ok(answer)) => Some(answer),
-            Ok(Err(error)) => {
+        match question(&*supplier.blobs).await {
+            Ok(answer) => Some(answer),
+            Err(error) => {
                 // One object that is absent, too large or unreadable says nothing of the others.
                 let whole_source = matches!(error, BlobError::Transient { .. } | BlobError::Refused { .. });
                 self.note(supplier, error.to_string(), whole_source);
-                None
-            }
-            Err(_) => {
-                let cause = format!("{} was silent for {} s", supplier.name(), self.silence.as_secs());
-                self.note(supplier, cause, true);
                 None
             }
         }

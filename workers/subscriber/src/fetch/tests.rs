@@ -17,6 +17,8 @@ use crate::halt::Halt;
 use crate::store::Store;
 use origin::{Origin, Published, tree};
 
+const SHORT: Duration = Duration::from_millis(250);
+
 struct Bench {
     dir: TempDir,
     depot: Depot,
@@ -56,7 +58,6 @@ impl Bench {
             id: self.published.store,
             revision: self.published.revision,
             sources,
-            silence: Duration::from_secs(1),
             floor: 0,
             before: Vec::new(),
         };
@@ -131,7 +132,7 @@ async fn a_source_that_is_silent_past_the_time_out_or_down_is_passed_by() {
             relay: name.try_into().unwrap(),
             subscriber: "paris".try_into().unwrap(),
             key: SiteKey::generate().unwrap(),
-            limits: TransferLimits::default(),
+            limits: TransferLimits { connect: SHORT, silence: SHORT, ..TransferLimits::default() },
         };
         Arc::new(RelayBlobs::new(config).unwrap())
     };

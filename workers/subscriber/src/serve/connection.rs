@@ -15,6 +15,7 @@ use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
+use schemas::Priority;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 use tokio::time::timeout;
@@ -24,6 +25,7 @@ use tokio_util::task::TaskTracker;
 use super::ServeLimits;
 use super::content::{Content, Route};
 use super::gate::Gate;
+use super::outflow::Outflow;
 use super::refusal::Refusal;
 use super::stall::Stallable;
 
@@ -36,6 +38,7 @@ pub struct Acceptor {
     pub gate: Gate,
     pub content: Content,
     pub limits: ServeLimits,
+    pub outflow: Outflow,
 }
 
 pub async fn accept(listener: TcpListener, acceptor: Arc<Acceptor>, stop: CancellationToken) {
@@ -131,13 +134,21 @@ impl Acceptor {
         let body = self.read(body).await?;
         let child = self.gate.admit(candidate, head, &body, now_ms)?;
         let route = Route::of(head, &body)?;
-        self.content.answer(route, child).await
+        let place = self.outflow.place(&child, self.limits.place_max).await?;
+        let answer = self.content.answer(route, child).await?;
+        Ok(self.outflow.pass(answer, priority(head), place))
     }
 
     async fn read(&self, body: Incoming) -> Result<Bytes, Refusal> {
         let read = timeout(self.limits.request_max, to_bytes(Body::new(body), wire::REQUEST_BYTES_MAX)).await;
         read.map_err(|_| Refusal::TooSlow)?.map_err(|_| Refusal::TooLarge)
     }
+}
+
+/// What is not said is medium: a priority only picks a rate.
+fn priority(head: &Parts) -> Priority {
+    let word = head.headers.get(wire::PRIORITY_HEADER).and_then(|word| word.to_str().ok());
+    word.and_then(wire::parse_priority).unwrap_or_default()
 }
 
 /// A clock before 1970 proves nothing: nobody is let in.

@@ -1,10 +1,14 @@
 //! Why a request gets no content, as a status and a stable code. It tells a stranger nothing about what is here.
 
 use axum::body::Body;
-use axum::http::{Response, StatusCode};
+use axum::http::header::RETRY_AFTER;
+use axum::http::{HeaderValue, Response, StatusCode};
 use blobs::signed::Unsigned;
 
 use crate::store::StoreError;
+
+/// When a child that found no place asks again: it waited for one already.
+const AGAIN_AFTER_S: u16 = 1;
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Refusal {
@@ -12,6 +16,8 @@ pub enum Refusal {
     Malformed,
     TooLarge,
     TooSlow,
+    /// As many children are served as may be: the same request is welcome a little later.
+    Busy,
     /// Neither here nor at any source.
     Absent,
     /// Beyond the end of the object.
@@ -25,6 +31,9 @@ impl Refusal {
     pub fn answer(&self) -> Response<Body> {
         let mut response = Response::new(Body::from(self.code()));
         *response.status_mut() = self.status();
+        if *self == Refusal::Busy {
+            response.headers_mut().insert(RETRY_AFTER, HeaderValue::from(AGAIN_AFTER_S));
+        }
         response
     }
 
@@ -34,6 +43,7 @@ impl Refusal {
             Refusal::Malformed => StatusCode::BAD_REQUEST,
             Refusal::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
             Refusal::TooSlow => StatusCode::REQUEST_TIMEOUT,
+            Refusal::Busy => StatusCode::SERVICE_UNAVAILABLE,
             Refusal::Absent => StatusCode::NOT_FOUND,
             Refusal::OutOfRange => StatusCode::RANGE_NOT_SATISFIABLE,
             Refusal::SourcesFailed => StatusCode::BAD_GATEWAY,
@@ -47,6 +57,7 @@ impl Refusal {
             Refusal::Malformed => "request-malformed".to_owned(),
             Refusal::TooLarge => "request-too-large".to_owned(),
             Refusal::TooSlow => "request-too-slow".to_owned(),
+            Refusal::Busy => "relay-busy".to_owned(),
             Refusal::Absent => "absent".to_owned(),
             Refusal::OutOfRange => "range-beyond-end".to_owned(),
             Refusal::SourcesFailed => "sources-failed".to_owned(),
