@@ -7,7 +7,7 @@ use axum::body::Bytes;
 use axum::extract::State;
 use axum::http::StatusCode;
 use domain::definitions::{self, Accepted, DefinitionError, Warning};
-use records::{Applied, Change, Fleet, ObjectChange, Records, RecordsError};
+use records::{Activate, Applied, Change, Fleet, ObjectChange, Records, RecordsError, Waiting};
 use schemas::RequestId;
 use schemas::name::Kind;
 use serde::{Deserialize, Serialize};
@@ -22,6 +22,9 @@ pub struct Apply {
     files: Vec<File>,
     #[serde(default)]
     dry_run: bool,
+    /// Changes take effect at once, whatever their distributors' refresh schedules say.
+    #[serde(default)]
+    refresh: bool,
 }
 
 #[derive(Debug, Deserialize)]
@@ -40,6 +43,8 @@ pub struct ApplyAnswer {
     pub objects: Vec<ObjectChange>,
     /// Refreshes that this asked for.
     pub requests: Vec<RequestId>,
+    /// Changed objects that stay in effect as they were until their distributor is refreshed.
+    pub waiting: Vec<Waiting>,
     pub warnings: Vec<Warning>,
 }
 
@@ -81,11 +86,21 @@ impl From<ApplyError> for ApiFault {
 pub async fn post(State(records): State<Records>, body: Bytes) -> Result<Json<ApplyAnswer>, ApiFault> {
     let asked: Apply = answer::read(&body)?;
     let files: Vec<(String, String)> = asked.files.into_iter().map(|file| (file.name, file.text)).collect();
-    Ok(Json(apply(&records, &files, asked.dry_run).await?))
+    let activate = if asked.refresh { Activate::Now } else { Activate::AsScheduled };
+    Ok(Json(apply_and(&records, &files, asked.dry_run, activate).await?))
 }
 
 /// Files as (shown name, text).
 pub async fn apply(records: &Records, files: &[(String, String)], dry_run: bool) -> Result<ApplyAnswer, ApplyError> {
+    apply_and(records, files, dry_run, Activate::AsScheduled).await
+}
+
+async fn apply_and(
+    records: &Records,
+    files: &[(String, String)],
+    dry_run: bool,
+    activate: Activate,
+) -> Result<ApplyAnswer, ApplyError> {
     let declared = definitions::parse(files).map_err(ApplyError::Invalid)?;
     let mut tries = 1;
     loop {
@@ -94,7 +109,7 @@ pub async fn apply(records: &Records, files: &[(String, String)], dry_run: bool)
         if dry_run {
             return Ok(answer(would_change(&fleet, &accepted), &accepted, true));
         }
-        match records.apply(&accepted, fleet.version, None).await {
+        match records.apply_and(&accepted, fleet.version, None, activate).await {
             Ok(applied) => return Ok(answer(applied, &accepted, false)),
             Err(RecordsError::Conflict { .. }) if tries < APPLY_TRIES => tries += 1,
             Err(error) => return Err(error.into()),
@@ -103,8 +118,8 @@ pub async fn apply(records: &Records, files: &[(String, String)], dry_run: bool)
 }
 
 fn answer(applied: Applied, accepted: &Accepted, dry_run: bool) -> ApplyAnswer {
-    let Applied { version, objects, requests } = applied;
-    ApplyAnswer { version, dry_run, objects, requests, warnings: accepted.warnings.clone() }
+    let Applied { version, objects, requests, waiting } = applied;
+    ApplyAnswer { version, dry_run, objects, requests, waiting, warnings: accepted.warnings.clone() }
 }
 
 /// What storing it would do, by the same rules.
@@ -125,7 +140,7 @@ fn would_change(fleet: &Fleet, accepted: &Accepted) -> Applied {
             objects.push(ObjectChange { kind, name, change });
         }
     }
-    Applied { version: fleet.version, objects, requests: Vec::new() }
+    Applied { version: fleet.version, objects, requests: Vec::new(), waiting: Vec::new() }
 }
 
 fn counted(n: usize, noun: &str) -> String {

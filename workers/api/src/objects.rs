@@ -3,7 +3,7 @@
 use axum::Json;
 use axum::extract::{Path, State};
 use domain::definitions::{self, Accepted, Description};
-use records::{Records, RecordsError};
+use records::{Records, RecordsError, Standing};
 use schemas::name::Kind;
 use serde::Serialize;
 use serde_json::Value;
@@ -25,6 +25,14 @@ pub struct Object {
     title: Option<String>,
     /// As it was declared.
     spec: Value,
+}
+
+#[derive(Debug, Serialize)]
+pub struct Described {
+    #[serde(flatten)]
+    description: Description,
+    /// As applied, and as in effect.
+    standing: Option<Standing>,
 }
 
 #[derive(Debug, Serialize)]
@@ -57,10 +65,13 @@ pub async fn one(
 pub async fn describe(
     State(records): State<Records>,
     Path((kind, name)): Path<(String, String)>,
-) -> Result<Json<Description>, ApiFault> {
+) -> Result<Json<Described>, ApiFault> {
     let kind = kind_of(&kind)?;
     let fleet = records.fleet().await?;
-    definitions::describe(kind, &name, &fleet.definitions).map(Json).ok_or_else(|| unknown(kind, &name))
+    let description =
+        definitions::describe(kind, &name, &fleet.definitions).ok_or_else(|| unknown(kind, &name))?;
+    let standing = records.standing(kind, &name).await?;
+    Ok(Json(Described { description, standing }))
 }
 
 /// Refused with the list of those that name it. What others change meanwhile is read again.

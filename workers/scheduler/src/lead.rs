@@ -85,9 +85,9 @@ impl Leader {
 
     async fn tell(&mut self, tools: &Tools) -> Result<(), RecordsError> {
         let mut controls = tools.records.settings_to_send().await?;
-        let version = tools.records.fleet_version().await?;
+        let version = tools.records.version_in_effect().await?;
         if self.children.as_ref().is_none_or(|(known, _)| *known != version) {
-            let fleet = tools.records.fleet().await?;
+            let fleet = tools.records.fleet_in_effect().await?;
             self.children = Some((fleet.version, children(&fleet)));
         }
         if let Some((_, children)) = &self.children {

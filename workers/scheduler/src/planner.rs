@@ -101,6 +101,9 @@ async fn carry_out(
         | RequestKind::Sync
         | RequestKind::Refresh
         | RequestKind::Rollback => {
+            if request.kind == RequestKind::Refresh {
+                tools.records.activate(&request.selector.distributors).await?;
+            }
             let fleet = current(tools, fleet).await?;
             let jobs = plan(tools, &fleet, request).await?;
             insert(tools, request, jobs).await
@@ -109,11 +112,11 @@ async fn carry_out(
 }
 
 async fn current(tools: &Tools, fleet: &mut Option<Arc<Fleet>>) -> Result<Arc<Fleet>, RecordsError> {
-    let version = tools.records.fleet_version().await?;
+    let version = tools.records.version_in_effect().await?;
     match fleet {
         Some(known) if known.version == version => Ok(known.clone()),
         _ => {
-            let read = Arc::new(tools.records.fleet().await?);
+            let read = Arc::new(tools.records.fleet_in_effect().await?);
             *fleet = Some(read.clone());
             Ok(read)
         }

@@ -124,6 +124,9 @@ pub struct ApplyArgs {
     /// Says what would change, and changes nothing
     #[arg(long)]
     pub dry_run: bool,
+    /// All changes take effect now, whatever their distributors' refresh schedules say
+    #[arg(long, conflicts_with = "dry_run")]
+    pub refresh: bool,
 }
 
 #[derive(Debug, Clone, Args)]

@@ -11,7 +11,7 @@ use crate::output::{self, clean};
 pub async fn run(client: Client, args: &ApplyArgs, form: Form) -> Result<Outcome, ClientError> {
     let files = files::read(&args.files).map_err(|e| ClientError::Usage(format!("{e:#}")))?;
     let files: Vec<Value> = files.into_iter().map(|(name, text)| json!({ "name": name, "text": text })).collect();
-    let answer: Value = client.post("/v1/apply", &json!({ "files": files, "dry_run": args.dry_run })).await?;
+    let answer: Value = client.post("/v1/apply", &json!({ "files": files, "dry_run": args.dry_run, "refresh": args.refresh })).await?;
     for warning in answer["warnings"].as_array().into_iter().flatten() {
         eprintln!("{}", warned(warning));
     }
@@ -50,6 +50,10 @@ fn shown(answer: &Value) -> String {
     }
     for request in answer["requests"].as_array().into_iter().flatten().filter_map(Value::as_str) {
         out.push_str(&format!("refresh asked for: {request}\n"));
+    }
+    for waiting in answer["waiting"].as_array().into_iter().flatten() {
+        let (kind, name, of) = (text(waiting, "kind"), clean::line(text(waiting, "name")), text(waiting, "waits_for"));
+        out.push_str(&format!("waits      {kind} {name}: as before until `tidegate refresh {}`\n", clean::line(of)));
     }
     out
 }

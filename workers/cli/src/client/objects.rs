@@ -80,6 +80,7 @@ fn described(description: &Value) -> String {
     }
     let mut out = format!("{} {}\n\n", cell(&description["kind"]), cell(&description["name"]));
     out.push_str(&table.render(width_here()));
+    out.push_str(&standing(&description["standing"]));
     let references: Vec<String> =
         description["referred_by"].as_array().into_iter().flatten().map(|r| cell(&r["field"])).collect();
     if references.is_empty() {
@@ -88,6 +89,17 @@ fn described(description: &Value) -> String {
         out.push_str(&format!("\nNamed by:\n  {}\n", references.join("\n  ")));
     }
     out
+}
+
+/// Only what is not as applied is worth a line.
+fn standing(standing: &Value) -> String {
+    let Some(distributor) = standing["waits_for"].as_str() else { return String::new() };
+    format!(
+        "\nVersion {} is applied and waits for a refresh of {}; version {} is in effect.\n",
+        standing["applied_version"],
+        cell(&json!(distributor)),
+        standing["version_in_effect"]
+    )
 }
 
 #[cfg(test)]
@@ -117,5 +129,15 @@ mod tests {
             "referred_by": [{ "kind": "channel", "name": "protect", "field": "channels.protect.subscriptions[2]" }],
         }));
         assert!(text.ends_with("\nNamed by:\n  channels.protect.subscriptions[2]\n"), "{text}");
+        assert!(!text.contains("waits"), "{text}");
+    }
+
+    #[test]
+    fn a_description_says_what_waits_for_a_refresh() {
+        let text = described(&json!({
+            "kind": "distribution", "name": "antivirus", "fields": [], "referred_by": [],
+            "standing": { "applied_version": 3, "version_in_effect": 2, "waits_for": "hq" },
+        }));
+        assert!(text.contains("Version 3 is applied and waits for a refresh of hq; version 2 is in effect."), "{text}");
     }
 }

@@ -3,6 +3,7 @@
 
 pub mod definitions;
 pub mod effective;
+pub mod in_effect;
 pub mod retry;
 pub mod routing;
 pub mod schedule;

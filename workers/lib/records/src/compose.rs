@@ -5,8 +5,8 @@ use std::collections::{BTreeSet, HashMap};
 
 use schemas::definitions::Priority;
 use schemas::{
-    BuildTask, ContentSource, ExtractTask, Follow, JobMessage, Lane, QueueName, RevisionRef, SCHEMA, SendTask, Seq,
-    Settings, SubscriberName, Task,
+    BuildTask, ContentSource, ExtractTask, Follow, JobMessage, Lane, OriginRate, QueueName, RatesByPriority,
+    RevisionRef, SCHEMA, SendTask, Seq, Settings, SubscriberName, Task,
 };
 use sea_orm::{ConnectionTrait, FromQueryResult};
 
@@ -14,7 +14,7 @@ use crate::db::RecordsError;
 use crate::insert::Template;
 use crate::jobs::{COLUMNS, JobRow, Raw};
 use crate::publish::ToPublish;
-use crate::sql;
+use crate::{limits, sql};
 
 /// Without a sign of life for so long, another builder takes the job over.
 const BUILD_LEASE_S: u32 = 30;
@@ -46,6 +46,7 @@ struct Beside {
     urls: HashMap<String, String>,
     settings: HashMap<String, Settings>,
     carried: HashMap<String, JobRow>,
+    rates: HashMap<String, RatesByPriority>,
 }
 
 pub(crate) async fn compose(
@@ -75,6 +76,7 @@ impl Beside {
     ) -> Result<Beside, RecordsError> {
         let distributions: BTreeSet<String> = jobs.iter().map(|(j, _)| j.raw.distribution.clone()).collect();
         let subscribers: BTreeSet<String> = jobs.iter().filter_map(|(j, _)| j.raw.subscriber.clone()).collect();
+        let distributors: BTreeSet<String> = jobs.iter().map(|(j, _)| j.raw.distributor.clone()).collect();
         let relays: BTreeSet<String> = templates
             .iter()
             .flat_map(|t| if let Template::Send { relays, .. } = t { relays.as_slice() } else { &[] })
@@ -91,6 +93,7 @@ impl Beside {
             urls: urls(c, &relays).await?,
             settings: settings(c, &subscribers).await?,
             carried: carried(c, &sends).await?,
+            rates: if sends.is_empty() { HashMap::new() } else { limits::rates(c, &distributors).await? },
         })
     }
 
@@ -144,19 +147,23 @@ impl Beside {
                 store,
                 revision: self.revision(job, job.raw.revision)?,
                 priority: Priority::from_rank(job.raw.priority),
-                sources: self.sources(&relays),
+                sources: self.sources(job, &relays)?,
             })),
             Template::Extract { .. } => Ok(Task::Extract(self.extract(job, template, job.raw.revision)?)),
         }
     }
 
     /// A relay that has not said where it listens is left out; the origin is always there.
-    fn sources(&self, relays: &[SubscriberName]) -> Vec<ContentSource> {
+    fn sources(&self, job: &JobRow, relays: &[SubscriberName]) -> Result<Vec<ContentSource>, RecordsError> {
         let with_url = relays.iter().filter_map(|relay| {
             let url = self.urls.get(relay.as_str())?.clone();
             Some(ContentSource::Relay { subscriber: relay.clone(), url })
         });
-        with_url.chain([ContentSource::ORIGIN]).collect()
+        let priority = Priority::from_rank(job.raw.priority);
+        let distributor = parse(&job.raw.distributor, job)?;
+        let rate = limits::rate_of(&self.rates, &job.raw.distributor, priority)
+            .map(|bytes_per_s| OriginRate { distributor, priority, bytes_per_s });
+        Ok(with_url.chain([ContentSource::Origin { rate }]).collect())
     }
 
     fn follow(&self, extract: &JobRow, revision: Option<i64>) -> Result<Follow, RecordsError> {

@@ -5,10 +5,11 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use domain::definitions::{Accepted, Rename};
 use domain::state::State;
-use domain::{effective, schedule, site, targets};
+use domain::{effective, in_effect, schedule, site, targets};
 use schemas::name::Kind;
 use schemas::{
-    ConsoleName, Definitions, DistributionName, Request, RequestId, RequestKind, Schedule, Settings, StoreId,
+    ConsoleName, Definitions, DistributionName, DistributorName, Request, RequestId, RequestKind, Schedule, Settings,
+    StoreId,
 };
 use sea_orm::{ConnectionTrait, DatabaseTransaction, FromQueryResult, Value};
 use serde::Serialize;
@@ -17,7 +18,8 @@ use uuid::Uuid;
 
 use crate::db::{Records, RecordsError, clock_ms};
 use crate::finish::{self, Ended};
-use crate::{lanes, requests, sql};
+use crate::refresh::{self, Activate, Waiting};
+use crate::{lanes, limits, requests, sql};
 
 /// The lane that syncs use (SPEC §10, 3); every site consumes it.
 pub const SYNC_CHANNEL: &str = "sync";
@@ -53,6 +55,8 @@ pub struct Applied {
     pub objects: Vec<ObjectChange>,
     /// The refreshes that were asked for.
     pub requests: Vec<RequestId>,
+    /// Changed objects that stay in effect as they were until a refresh, changed by this apply or by an earlier one.
+    pub waiting: Vec<Waiting>,
 }
 
 #[derive(FromQueryResult)]
@@ -80,13 +84,24 @@ impl Records {
         }
     }
 
-    /// Stores the whole fleet as validated against version `based_on`; anything that is not in it is deleted. Fails with
-    /// `Conflict` if somebody else was faster.
+    /// `apply_and` with every distributor's changes in effect as its refresh schedule says.
     pub async fn apply(
         &self,
         accepted: &Accepted,
         based_on: u64,
         console: Option<&ConsoleName>,
+    ) -> Result<Applied, RecordsError> {
+        self.apply_and(accepted, based_on, console, Activate::AsScheduled).await
+    }
+
+    /// Stores the whole fleet as validated against version `based_on`; anything that is not in it is deleted. Fails with
+    /// `Conflict` if somebody else was faster.
+    pub async fn apply_and(
+        &self,
+        accepted: &Accepted,
+        based_on: u64,
+        console: Option<&ConsoleName>,
+        activate: Activate,
     ) -> Result<Applied, RecordsError> {
         let now_ms = clock_ms();
         let tx = self.begin().await?;
@@ -113,17 +128,42 @@ impl Records {
                 vec![(version as i64).into()],
             )
             .await?;
-            write_targets(&tx, &accepted.definitions).await?;
-            write_settings(&tx, &accepted.definitions, version).await?;
-            write_schedules(&tx, &accepted.definitions, now_ms).await?;
-            asked = ask_refreshes(&tx, &accepted.definitions, version, console, now_ms).await?;
         }
+        if touched || activate == Activate::Now {
+            let definitions = &accepted.definitions;
+            let refreshed = match activate {
+                Activate::AsScheduled => in_effect::refreshed_at_once(definitions),
+                Activate::Now => definitions.distributors.keys().cloned().collect(),
+            };
+            let in_effect = refresh::next_version(&tx).await?;
+            refresh::release(&tx, definitions, &refreshed, now_ms).await?;
+            derive(&tx, definitions, &refreshed, in_effect, now_ms).await?;
+            asked = ask_refreshes(&tx, &refreshed, in_effect, console, now_ms).await?;
+        }
+        let waiting = refresh::waiting(&tx).await?;
         tx.commit().await?;
-        Ok(Applied { version: if touched { version } else { found }, objects, requests: asked })
+        Ok(Applied { version: if touched { version } else { found }, objects, requests: asked, waiting })
     }
 }
 
-async fn read(c: &impl ConnectionTrait, version: u64) -> Result<Fleet, RecordsError> {
+/// What other tables need of the definitions in effect. Of `refreshed` distributors' subscribers all settings are new, of others
+/// only what jobs planned from now on need. True if any settings changed.
+pub(crate) async fn derive(
+    tx: &DatabaseTransaction,
+    applied: &Definitions,
+    refreshed: &BTreeSet<DistributorName>,
+    version: u64,
+    now_ms: i64,
+) -> Result<bool, RecordsError> {
+    let definitions = in_effect::in_effect(applied, &refresh::held(tx).await?);
+    write_targets(tx, &definitions).await?;
+    let changed = write_settings(tx, &definitions, refreshed, version).await?;
+    write_schedules(tx, &definitions, now_ms).await?;
+    limits::write(tx, &definitions).await?;
+    Ok(changed > 0)
+}
+
+pub(crate) async fn read(c: &impl ConnectionTrait, version: u64) -> Result<Fleet, RecordsError> {
     let rows: Vec<ObjectRow> =
         sql::rows(c, "SELECT kind, name, spec, store FROM tide_objects ORDER BY kind, name", vec![]).await?;
     let mut sections: Map<String, Json> = Map::new();
@@ -202,7 +242,11 @@ async fn write_objects(
     let head =
         "INSERT INTO tide_objects (kind, name, spec, title, version, created_seq, store, created_ms, changed_ms)";
     let tail = "ON CONFLICT (kind, name) DO UPDATE SET spec = excluded.spec, title = excluded.title,
-        version = tide_objects.version + 1, changed_ms = excluded.changed_ms";
+        version = tide_objects.version + 1, changed_ms = excluded.changed_ms,
+        in_effect = CASE WHEN tide_objects.kind IN ('distributor', 'distribution')
+            THEN COALESCE(tide_objects.in_effect, tide_objects.spec) END,
+        in_effect_version = CASE WHEN tide_objects.kind IN ('distributor', 'distribution')
+            THEN COALESCE(tide_objects.in_effect_version, tide_objects.version) END";
     sql::insert_rows(tx, head, &rows, tail).await?;
     sql::exec(tx, "UPDATE tide_meta SET number = $1 WHERE name = 'created_seq'", vec![created_seq.into()]).await?;
     for ((kind, name), _) in existing {
@@ -309,8 +353,16 @@ struct SettingsRow {
     settings: String,
 }
 
-/// A site's settings get a new version only if they differ.
-async fn write_settings(tx: &DatabaseTransaction, definitions: &Definitions, version: u64) -> Result<(), RecordsError> {
+/// A site's settings get a new version only if they differ. Those of a site that only other distributors serve wait for their
+/// refresh, but for the channels: what is sent there must be taken.
+async fn write_settings(
+    tx: &DatabaseTransaction,
+    definitions: &Definitions,
+    refreshed: &BTreeSet<DistributorName>,
+    version: u64,
+) -> Result<u64, RecordsError> {
+    let serving = in_effect::distributors_by_subscriber(definitions);
+    let waits = |name| serving.get(name).is_some_and(|by| !by.is_empty() && by.is_disjoint(refreshed));
     let before: Vec<SettingsRow> = sql::rows(tx, "SELECT subscriber, settings FROM tide_settings", vec![]).await?;
     let before: HashMap<String, String> = before.into_iter().map(|r| (r.subscriber, r.settings)).collect();
     let mut channels = site::channels_by_subscriber(definitions);
@@ -320,18 +372,22 @@ async fn write_settings(tx: &DatabaseTransaction, definitions: &Definitions, ver
         own.extend(schemas::ChannelName::try_from(SYNC_CHANNEL));
         let Some(settings) = site::settings_with(definitions, name, version, own) else { continue };
         let old = before.get(name.as_str()).map(|text| serde_json::from_str::<Settings>(text)).transpose()?;
+        let settings = match old.clone().filter(|_| waits(name)) {
+            Some(old) => Settings { version, channels: settings.channels, ..old },
+            None => settings,
+        };
         if old.is_some_and(|old| Settings { version, ..old } == settings) {
             continue;
         }
         rows.push(vec![name.to_string().into(), (version as i64).into(), serde_json::to_string(&settings)?.into()]);
     }
     let tail = "ON CONFLICT (subscriber) DO UPDATE SET version = excluded.version, settings = excluded.settings";
-    sql::insert_rows(tx, "INSERT INTO tide_settings (subscriber, version, settings)", &rows, tail).await?;
+    let changed = sql::insert_rows(tx, "INSERT INTO tide_settings (subscriber, version, settings)", &rows, tail).await?;
     let known: BTreeSet<&str> = definitions.subscribers.keys().map(|n| n.as_str()).collect();
     for gone in before.keys().filter(|name| !known.contains(name.as_str())) {
         sql::exec(tx, "DELETE FROM tide_settings WHERE subscriber = $1", vec![gone.clone().into()]).await?;
     }
-    Ok(())
+    Ok(changed)
 }
 
 /// The clock-driven schedules of all objects: name, verb, object, rule.
@@ -385,19 +441,16 @@ async fn write_schedules(tx: &DatabaseTransaction, definitions: &Definitions, no
     Ok(())
 }
 
-/// Distributors that refresh immediately are refreshed by the apply itself.
+/// Distributors that are refreshed by the apply itself.
 async fn ask_refreshes(
     tx: &DatabaseTransaction,
-    definitions: &Definitions,
+    refreshed: &BTreeSet<DistributorName>,
     version: u64,
     console: Option<&ConsoleName>,
     now_ms: i64,
 ) -> Result<Vec<RequestId>, RecordsError> {
     let mut asked = Vec::new();
-    for (name, distributor) in &definitions.distributors {
-        if !effective::refresh(distributor).is_immediate() {
-            continue;
-        }
+    for name in refreshed {
         let seed = format!("tidegate/apply/{version}/refresh/{name}");
         let mut request =
             Request::new(RequestId(Uuid::new_v5(&Uuid::NAMESPACE_OID, seed.as_bytes())), RequestKind::Refresh);

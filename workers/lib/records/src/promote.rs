@@ -11,8 +11,9 @@ use crate::db::RecordsError;
 use crate::finish::{self, Ended};
 use crate::jobs::{COLUMNS, JobRow, Raw};
 use crate::lanes::LockedLane;
+use crate::limits::WITHIN;
 use crate::publish::ToPublish;
-use crate::{CLAIM_MS, STEP_MAX, sql};
+use crate::{CLAIM_MS, STEP_MAX, limits, sql};
 
 /// True of a waiting job `j` whose turn may come: due, not travelling in another's message, nothing open that it waits for,
 /// and no older open job of its distribution in its lane. An older one that waits itself holds nobody up: what it waits for may
@@ -33,6 +34,8 @@ struct Candidate {
     id: String,
     place: i64,
     newest: Option<i64>,
+    /// Its distributor may have so many out at a time.
+    limited: i32,
 }
 
 /// Promotes in these locked lanes and returns what to publish.
@@ -45,32 +48,44 @@ pub(crate) async fn promote(
     if lanes.is_empty() {
         return Ok(Vec::new());
     }
-    let mut chosen = candidates(c, &lanes, now_ms).await?;
+    let (mut chosen, limited) = candidates(c, &lanes, now_ms).await?;
     let settled = settle_revisions(c, &chosen, now_ms).await?;
     chosen.retain(|job| !settled.contains_key(&job.id.to_string()));
+    if limited {
+        // After the settling, which locks requests: who holds a distributor locks nothing more.
+        chosen = limits::within(c, chosen).await?;
+    }
     let numbered = take_numbers(c, &mut lanes, chosen, now_ms).await?;
     compose::compose(c, numbered).await
 }
 
-async fn candidates(c: &impl ConnectionTrait, lanes: &[LockedLane], now_ms: i64) -> Result<Vec<JobRow>, RecordsError> {
+/// The lanes' next jobs, the best heads first, and whether any of them has a limited distributor.
+async fn candidates(
+    c: &impl ConnectionTrait,
+    lanes: &[LockedLane],
+    now_ms: i64,
+) -> Result<(Vec<JobRow>, bool), RecordsError> {
     let names: Vec<String> = lanes.iter().map(|l| l.name.clone()).collect();
     let list = sql::list(2, names.len());
     let text = format!(
-        "SELECT c.id, c.place, c.newest FROM (
-            SELECT j.id, j.lane,
+        "SELECT c.id, c.place, c.newest, CASE WHEN EXISTS (SELECT 1 FROM tide_distributors d WHERE d.distributor = c.distributor
+                AND (d.concurrent_builds IS NOT NULL OR d.concurrent_sends IS NOT NULL)) THEN 1 ELSE 0 END AS limited
+        FROM (
+            SELECT j.id, j.lane, j.distributor, j.priority, j.created_ms, j.place AS planned,
                 ROW_NUMBER() OVER (PARTITION BY j.lane ORDER BY j.priority, j.created_ms, j.place, j.id) AS place,
                 CASE WHEN j.revision IS NULL AND j.kind <> 'build' THEN
                     (SELECT MAX(r.number) FROM tide_revisions r WHERE r.distribution = j.distribution) END AS newest
-            FROM tide_jobs j WHERE j.lane IN ({list}) AND j.not_before_ms <= $1 AND {ELIGIBLE}
+            FROM tide_jobs j WHERE j.lane IN ({list}) AND j.not_before_ms <= $1 AND {ELIGIBLE} AND {WITHIN}
         ) c JOIN tide_lanes l ON l.name = c.lane
         WHERE c.place <= l.depth - (SELECT COUNT(*) FROM tide_jobs b
             WHERE b.lane = c.lane AND b.state IN ('queued', 'running'))
-        ORDER BY c.place LIMIT {STEP_MAX}"
+        ORDER BY c.place, c.priority, c.created_ms, c.planned, c.id LIMIT {STEP_MAX}"
     );
     let mut values: Vec<Value> = vec![now_ms.into()];
     values.extend(sql::values(&names));
     let found: Vec<Candidate> = sql::rows(c, &text, values).await?;
     let mut rows = load(c, found.iter().map(|f| f.id.clone()).collect()).await?;
+    let limited = found.iter().any(|candidate| candidate.limited == 1);
     let mut ordered = Vec::with_capacity(found.len());
     for candidate in found {
         let Some(mut job) = rows.remove(&candidate.id) else { continue };
@@ -81,7 +96,7 @@ async fn candidates(c: &impl ConnectionTrait, lanes: &[LockedLane], now_ms: i64)
         }
         ordered.push(job);
     }
-    Ok(ordered)
+    Ok((ordered, limited))
 }
 
 pub(crate) async fn load(c: &impl ConnectionTrait, ids: Vec<String>) -> Result<HashMap<String, JobRow>, RecordsError> {

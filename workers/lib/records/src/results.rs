@@ -47,9 +47,11 @@ impl Records {
         }
         batch.write(&tx).await?;
         finish::finish(&tx, &batch.ended, now_ms).await?;
-        let publish = promote::promote(&tx, locked, now_ms).await?;
+        let mut publish = promote::promote(&tx, locked, now_ms).await?;
         let requests = batch.sends.len();
         tx.commit().await?;
+        // What is recorded stays so: a place that is not given out now the sweeper finds.
+        publish.extend(self.promote_freed(&batch.freed()).await.unwrap_or_default());
         Ok(Recorded { applied: batch.applied, ignored: batch.ignored, unknown: batch.unknown, publish, requests })
     }
 }
@@ -122,6 +124,13 @@ impl Batch {
             Move::Return => self.give_back(&id, report),
         }
         Ok(())
+    }
+
+    /// The distributor of each job that is out no more.
+    fn freed(&self) -> Vec<String> {
+        let is_out = |change: &JobChange| change.state.is_none_or(|state| state == State::Running);
+        let freed = self.changes.iter().filter(|(_, change)| !is_out(change));
+        freed.map(|(id, _)| self.rows[id].raw.distributor.clone()).collect()
     }
 
     fn change(&mut self, id: &str) -> &mut JobChange {

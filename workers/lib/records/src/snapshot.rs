@@ -108,12 +108,13 @@ impl Records {
         Ok(sql::number(self.reader(), text, values).await?.is_some())
     }
 
-    /// When the distribution's definition changed last, and when its newest revision was made: `None` before the first.
+    /// Whether no build has been asked for since the distribution's definition took effect as it is.
     pub async fn changed_since_build(&self, distribution: &DistributionName) -> Result<bool, RecordsError> {
-        let text = "SELECT CASE WHEN EXISTS (SELECT 1 FROM tide_revisions r WHERE r.distribution = o.name AND r.created_ms >= o.changed_ms)
-            OR EXISTS (SELECT 1 FROM tide_jobs j WHERE j.kind = 'build' AND j.distribution = o.name AND j.created_ms >= o.changed_ms
+        let text = "SELECT CASE WHEN EXISTS (SELECT 1 FROM tide_revisions r WHERE r.distribution = o.name AND r.created_ms >= o.since_ms)
+            OR EXISTS (SELECT 1 FROM tide_jobs j WHERE j.kind = 'build' AND j.distribution = o.name AND j.created_ms >= o.since_ms
                 AND j.state <> 'cancelled') THEN 0 ELSE 1 END
-            FROM tide_objects o WHERE o.kind = 'distribution' AND o.name = $1";
+            FROM (SELECT name, CASE WHEN activated_ms > changed_ms THEN activated_ms ELSE changed_ms END AS since_ms
+                FROM tide_objects WHERE kind = 'distribution' AND name = $1) o";
         let row = sql::row::<Flag>(
             self.reader(),
             &format!("SELECT CAST(({text}) AS INTEGER) AS flag"),

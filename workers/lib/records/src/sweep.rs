@@ -13,7 +13,7 @@ use crate::events::{self, JobEvent};
 use crate::finish::{self, Ended};
 use crate::leases::{Term, fence};
 use crate::publish::ToPublish;
-use crate::{STEP_MAX, lanes, promote, sql};
+use crate::{STEP_MAX, lanes, limits, promote, sql};
 
 /// How long is too long, in milliseconds.
 #[derive(Debug, Clone, Copy)]
@@ -308,10 +308,11 @@ impl Records {
     async fn promote_overlooked(&self, term: &Term) -> Result<Vec<ToPublish>, RecordsError> {
         let text = format!(
             "SELECT DISTINCT j.lane FROM tide_jobs j JOIN tide_lanes l ON l.name = j.lane
-            WHERE l.paused = 0 AND j.not_before_ms <= $1 AND {}
+            WHERE l.paused = 0 AND j.not_before_ms <= $1 AND {} AND {}
                 AND l.depth > (SELECT COUNT(*) FROM tide_jobs b WHERE b.lane = l.name AND b.state IN ('queued', 'running'))
             LIMIT {STEP_MAX}",
-            promote::ELIGIBLE
+            promote::ELIGIBLE,
+            limits::WITHIN
         );
         let names: BTreeSet<String> =
             sql::texts(self.reader(), &text, vec![clock_ms().into()]).await?.into_iter().collect();
