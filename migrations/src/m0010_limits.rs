@@ -27,7 +27,8 @@ CREATE TABLE tide_distributors (
     concurrent_sends INTEGER,
     rate_high BIGINT,
     rate_medium BIGINT,
-    rate_low BIGINT
+    rate_low BIGINT,
+    working_dir TEXT
 );
 CREATE INDEX tide_jobs_out ON tide_jobs (distributor, kind) WHERE state IN ('queued', 'running');
 ALTER TABLE tide_objects ADD COLUMN in_effect TEXT;

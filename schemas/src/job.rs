@@ -110,6 +110,9 @@ pub struct BuildTask {
     pub read_all: bool,
     /// Seconds without a sign of life after which another builder takes the job over.
     pub lease_s: u32,
+    /// The distributor's: where a builder that was told no other keeps what it remembers, a folder for each distribution.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub working_dir: Option<String>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]

@@ -68,8 +68,7 @@ pub async fn describe(
 ) -> Result<Json<Described>, ApiFault> {
     let kind = kind_of(&kind)?;
     let fleet = records.fleet().await?;
-    let description =
-        definitions::describe(kind, &name, &fleet.definitions).ok_or_else(|| unknown(kind, &name))?;
+    let description = definitions::describe(kind, &name, &fleet.definitions).ok_or_else(|| unknown(kind, &name))?;
     let standing = records.standing(kind, &name).await?;
     Ok(Json(Described { description, standing }))
 }

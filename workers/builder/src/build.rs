@@ -1,6 +1,6 @@
 //! One build task, from its sources to its header in storage: packs first, the index next, the header last.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -17,13 +17,15 @@ use worker::{Context, ProgressHandle};
 use crate::upload::{Line, Uploaded};
 use crate::{fault, hints_file, previous, upload};
 
+/// Of a distributor that says nothing.
+const WORK_DIR: &str = "/var/lib/tidegate/dist";
 /// How often counters move from the build to its progress.
 const PROGRESS_EVERY: Duration = Duration::from_millis(250);
 
 pub struct Builder {
     blobs: Arc<dyn Blobs>,
-    /// Hints, in a folder for each distribution.
-    work_dir: PathBuf,
+    /// Hints, in a folder for each distribution; none: each distributor has its own place.
+    work_dir: Option<PathBuf>,
     machine: String,
     /// That one build reads and compresses with.
     threads: usize,
@@ -43,9 +45,15 @@ pub enum Ended {
 }
 
 impl Builder {
-    pub fn new(blobs: Arc<dyn Blobs>, work_dir: PathBuf, threads: usize) -> Builder {
+    pub fn new(blobs: Arc<dyn Blobs>, work_dir: Option<PathBuf>, threads: usize) -> Builder {
         let now_ns = || SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_nanos() as i64;
         Builder { blobs, work_dir, machine: hints_file::machine_name(), threads: threads.max(1), now_ns }
+    }
+
+    /// What this builder was told wins over what the distributor's definition says.
+    fn hints_path(&self, task: &BuildTask) -> PathBuf {
+        let defined = task.working_dir.as_deref().unwrap_or(WORK_DIR);
+        hints_file::path(self.work_dir.as_deref().unwrap_or(Path::new(defined)), task)
     }
 
     pub fn with_clock(self, now_ns: fn() -> i64) -> Builder {
@@ -119,7 +127,7 @@ impl<'a> Run<'a> {
         if self.task.read_all || self.task.previous.is_none() {
             return Ok(None);
         }
-        let (path, machine) = (hints_file::path(&self.builder.work_dir, self.task), self.builder.machine.clone());
+        let (path, machine) = (self.builder.hints_path(self.task), self.builder.machine.clone());
         spawn_blocking(move || hints_file::load(&path, &machine)).await.map_err(|error| fault::of_thread(&error))
     }
 
@@ -208,7 +216,7 @@ impl<'a> Run<'a> {
     }
 
     async fn remember(&self, built: Arc<Built>) -> Result<(), Fault> {
-        let path = hints_file::path(&self.builder.work_dir, self.task);
+        let path = self.builder.hints_path(self.task);
         let (machine, began_ns) = (self.builder.machine.clone(), self.began_ns);
         let save = move || hints_file::save(&path, &built.hints(&machine, began_ns));
         spawn_blocking(save).await.map_err(|error| fault::of_thread(&error))

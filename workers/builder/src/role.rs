@@ -23,8 +23,8 @@ pub struct Config {
     pub distributors: watch::Receiver<Vec<DistributorName>>,
     /// Builds at the same time.
     pub slots: u16,
-    /// For hints, a folder for each distribution.
-    pub work_dir: PathBuf,
+    /// For hints, a folder for each distribution; none: where the definitions of the distributors say.
+    pub work_dir: Option<PathBuf>,
     /// `builder@host:pid`.
     pub worker_id: String,
     pub drain_time: std::time::Duration,

@@ -174,3 +174,17 @@ async fn a_cancelled_or_drained_build_ends_soon_and_leaves_no_header() {
     }
     assert!(!place.kinds_put().contains(&ObjectKind::Header));
 }
+
+#[tokio::test]
+async fn hints_lie_where_the_distributor_says_unless_the_builder_was_told() {
+    let place = Place::new();
+    place.write("file", b"content");
+    let defined = tempfile::tempdir().unwrap();
+    let working_dir = Some(defined.path().to_str().unwrap().to_owned());
+    let task = schemas::BuildTask { working_dir, ..place.task(1, None) };
+    let hints = |folder: &std::path::Path| std::fs::read_dir(folder.join("antivirus")).map_or(0, |files| files.count());
+    place.builder().build(&task, &Context::detached()).await.unwrap();
+    assert_eq!((hints(place.work.path()), hints(defined.path())), (1, 0));
+    builder::Builder::new(place.blobs.clone(), None, 2).build(&task, &Context::detached()).await.unwrap();
+    assert_eq!(hints(defined.path()), 1);
+}

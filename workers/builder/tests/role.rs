@@ -39,7 +39,7 @@ impl Role {
         let config = Config {
             distributors: of_config,
             slots: 2,
-            work_dir: place.work.path().to_owned(),
+            work_dir: Some(place.work.path().to_owned()),
             worker_id: "builder@test:1".to_owned(),
             drain_time: Duration::from_secs(5),
         };

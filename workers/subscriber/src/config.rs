@@ -8,6 +8,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use schemas::SubscriberName;
+use tokio::sync::watch;
+
+use crate::own_process::LogWanted;
 
 /// Jobs that run at the same time, of different lanes.
 pub const SLOTS_DEFAULT: u16 = 4;
@@ -35,6 +38,8 @@ pub struct Config {
     pub started_after: Duration,
     pub presence_every: Duration,
     pub retries: Retries,
+    /// Hears how the settings in force want the process to log.
+    pub log: Option<watch::Sender<LogWanted>>,
     /// Sees every step of every job before it happens: faults are injected here.
     #[doc(hidden)]
     pub observe: Option<StepHook>,
@@ -72,6 +77,7 @@ impl Config {
             started_after: STARTED_AFTER,
             presence_every: PRESENCE_EVERY,
             retries: Retries::default(),
+            log: None,
             observe: None,
         }
     }

@@ -13,6 +13,7 @@ mod lane;
 mod lanes;
 mod limits;
 mod orders;
+mod own_process;
 mod presence;
 mod run;
 mod send;
@@ -24,4 +25,5 @@ pub mod store;
 mod target;
 
 pub use config::{Config, Retries};
+pub use own_process::LogWanted;
 pub use run::{SiteError, run};

@@ -22,6 +22,7 @@ use crate::lane::LaneTools;
 use crate::lanes::Lanes;
 use crate::limits::SiteLimits;
 use crate::orders::Orders;
+use crate::own_process;
 use crate::presence::PresenceLoop;
 use crate::serve::{self, Outflow, ServeConfig, Serving, Upstreams};
 use crate::site::{Site, machine};
@@ -66,6 +67,7 @@ pub async fn run(
     let tools = site.lane_tools(&config, queue.clone(), reporter.clone(), board, stop.clone());
     repeat_unconfirmed(&tools).await?;
 
+    let told = tokio::spawn(own_process::follow(site.site.clone(), config.log.clone(), stop.clone()));
     let presence = tokio::spawn(site.presence(&config, queue.clone(), &serving, stop.clone()).run());
     let control = ControlLoop {
         site: config.name.clone(),
@@ -84,7 +86,7 @@ pub async fn run(
     reports.close();
     let _ = tokio::time::timeout(REPORT_PATIENCE, reports.wait()).await;
     reporter.close(REPORT_PATIENCE).await;
-    let _ = tokio::join!(presence, progress);
+    let _ = tokio::join!(presence, progress, told);
     if let Some(serving) = serving {
         serving.ended().await;
     }

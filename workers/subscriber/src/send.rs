@@ -30,13 +30,8 @@ pub async fn run(
     let terms = site.orders.terms();
     let sources = site.sources.open(&task.sources, task.priority, terms.silence);
     site.upstreams.set(task.store, sources.clone());
-    let order = Order {
-        id: task.store,
-        revision: task.revision,
-        sources,
-        floor: terms.floor,
-        before: before.sources.clone(),
-    };
+    let order =
+        Order { id: task.store, revision: task.revision, sources, floor: terms.floor, before: before.sources.clone() };
     let fetch = Fetch::new(&site.depot, order, context)?;
     let manifest = fetch.manifest().await?;
     let plan = fetch.plan(&manifest, held_trees(site, task, &manifest).await?).await?;

@@ -57,12 +57,7 @@ impl SourceBook {
         sources.iter().filter_map(|source| self.open_one(source, priority, silence)).collect()
     }
 
-    fn open_one(
-        &self,
-        source: &ContentSource,
-        priority: Priority,
-        silence: Duration,
-    ) -> Option<Arc<dyn ReadBlobs>> {
+    fn open_one(&self, source: &ContentSource, priority: Priority, silence: Duration) -> Option<Arc<dyn ReadBlobs>> {
         match source {
             ContentSource::Origin { rate } => Some(self.origin(rate.as_ref(), silence)),
             ContentSource::Relay { subscriber, url } => {

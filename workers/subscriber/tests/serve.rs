@@ -138,7 +138,12 @@ impl Parent {
         children.replace(1, &[listed("paris", &child_key)]).unwrap();
         upstreams.set_default(sources);
         let (stop, outflow) = (CancellationToken::new(), Outflow::default());
-        let config = ServeConfig { listen: "127.0.0.1:0".parse().unwrap(), name: name("region"), limits, outflow: outflow.clone() };
+        let config = ServeConfig {
+            listen: "127.0.0.1:0".parse().unwrap(),
+            name: name("region"),
+            limits,
+            outflow: outflow.clone(),
+        };
         let serving = serve(config, store.clone(), children.clone(), upstreams, stop.clone()).await.unwrap();
         Parent { store, children, child_key, serving, outflow, stop, _root: root }
     }
@@ -576,7 +581,10 @@ async fn a_child_beyond_the_limit_is_told_to_come_again_and_gets_everything_late
         tokio::task::yield_now().await;
     }
     let refused = lyon.get_ranges(&key, &[0..10]).await.unwrap_err();
-    assert!(matches!(refused, BlobError::Busy { again_after, .. } if again_after >= Duration::from_secs(1)), "{refused}");
+    assert!(
+        matches!(refused, BlobError::Busy { again_after, .. } if again_after >= Duration::from_secs(1)),
+        "{refused}"
+    );
     let staying = blobs::Queueing::new(lyon, PATIENCE);
     assert_eq!(staying.get_ranges(&key, &[0..10]).await.unwrap()[0].len(), 10);
     assert!(first.await.unwrap() > Duration::from_secs(1));

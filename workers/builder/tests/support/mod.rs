@@ -93,7 +93,7 @@ impl Place {
     }
 
     pub fn builder(&self) -> Builder {
-        Builder::new(self.blobs.clone(), self.work.path().to_owned(), 2)
+        Builder::new(self.blobs.clone(), Some(self.work.path().to_owned()), 2)
     }
 
     pub fn task(&self, number: u64, previous: Option<RevisionRef>) -> BuildTask {
@@ -108,6 +108,7 @@ impl Place {
             previous,
             read_all: false,
             lease_s: 60,
+            working_dir: None,
         }
     }
 

@@ -39,7 +39,7 @@ pub async fn run(args: DemoArgs) -> anyhow::Result<ExitCode> {
     let shutdown = worker::shutdown_on_signals();
     let log = std::env::var(LOG_VARIABLE).unwrap_or_else(|_| LOG_DEFAULT.to_owned());
     let ended = match init_log(LogFormat::Text, &log) {
-        Ok(()) => perform(args, shutdown).await,
+        Ok(_) => perform(args, shutdown).await,
         Err(error) => Err(DemoError::from(error)),
     };
     Ok(match ended {

@@ -15,7 +15,7 @@ use crate::client::address::{self, ApiFile};
 const TOKEN_VARIABLE: &str = "TIDEGATE_TOKEN";
 
 pub async fn run(args: ApiArgs) -> Result<(), RoleError> {
-    let Process { config, shutdown } = Process::start(Section::Api, &args.process, &args)?;
+    let Process { config, shutdown, .. } = Process::start(Section::Api, &args.process, &args)?;
     let token = token(&config)?;
     let patience = Patience { time: config.start_timeout(), shutdown: shutdown.clone() };
     let records = services::database(&config, &patience).await?;

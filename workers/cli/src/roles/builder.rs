@@ -1,7 +1,5 @@
 //! `tidegate builder`: turns sources into revisions. Start as many as there is work for.
 
-use std::path::PathBuf;
-
 use tokio::sync::watch;
 
 use super::config::{ConfigError, Section};
@@ -10,11 +8,8 @@ use super::process::{Process, shown};
 use super::services::{self, Access, Patience};
 use crate::args::roles::BuilderArgs;
 
-/// What it remembers of sources, below the folder that a distributor has by default.
-const WORK_DIR: &str = "/var/lib/tidegate/dist";
-
 pub async fn run(args: BuilderArgs) -> Result<(), RoleError> {
-    let Process { config, shutdown } = Process::start(Section::Builder, &args.process, &args)?;
+    let Process { config, shutdown, .. } = Process::start(Section::Builder, &args.process, &args)?;
     if config.builder.distributors.is_empty() {
         let (key, flag, variable) = ("builder.distributors", "--distributor", "TIDEGATE_DISTRIBUTORS");
         return Err(ConfigError::Missing { key, flag, variable }.into());
@@ -27,7 +22,7 @@ pub async fn run(args: BuilderArgs) -> Result<(), RoleError> {
     let settings = builder::Config {
         distributors: names,
         slots: config.builder.slots(),
-        work_dir: config.builder.work_dir.clone().unwrap_or_else(|| PathBuf::from(WORK_DIR)),
+        work_dir: config.builder.work_dir.clone(),
         worker_id: worker_id.clone(),
         drain_time: config.drain_time(),
     };

@@ -195,7 +195,7 @@ impl Roles {
         let builder = builder::Config {
             distributors: fleet.distributors,
             slots: settings.slots,
-            work_dir: settings.data.join("builder"),
+            work_dir: Some(settings.data.join("builder")),
             worker_id: worker::worker_id("builder"),
             drain_time: settings.drain_time,
         };

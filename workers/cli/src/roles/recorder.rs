@@ -9,7 +9,7 @@ use super::services::{self, Patience};
 use crate::args::roles::RecorderArgs;
 
 pub async fn run(args: RecorderArgs) -> Result<(), RoleError> {
-    let Process { config, shutdown } = Process::start(Section::Recorder, &args.process, &args)?;
+    let Process { config, shutdown, .. } = Process::start(Section::Recorder, &args.process, &args)?;
     let patience = Patience { time: config.start_timeout(), shutdown: shutdown.clone() };
     let records = services::database(&config, &patience).await?;
     let worker = worker::worker_id("recorder");

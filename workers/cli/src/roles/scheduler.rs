@@ -9,7 +9,7 @@ use super::services::{self, Patience};
 use crate::args::roles::SchedulerArgs;
 
 pub async fn run(args: SchedulerArgs) -> Result<(), RoleError> {
-    let Process { config, shutdown } = Process::start(Section::Scheduler, &args.process, &args)?;
+    let Process { config, shutdown, .. } = Process::start(Section::Scheduler, &args.process, &args)?;
     let patience = Patience { time: config.start_timeout(), shutdown: shutdown.clone() };
     let records = services::database(&config, &patience).await?;
     let settings = scheduler::Config::default();

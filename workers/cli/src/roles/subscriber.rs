@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use blobs::ReadBlobs;
+use tokio::sync::watch;
 
 use super::config::{ConfigError, Section};
 use super::error::RoleError;
@@ -14,7 +15,7 @@ use crate::args::roles::SubscriberArgs;
 const WORK_DIR: &str = "/var/lib/tidegate/sub";
 
 pub async fn run(args: SubscriberArgs) -> Result<(), RoleError> {
-    let Process { config, shutdown } = Process::start(Section::Subscriber, &args.process, &args)?;
+    let Process { config, log, shutdown } = Process::start(Section::Subscriber, &args.process, &args)?;
     let own = &config.subscriber;
     let missing = ConfigError::Missing { key: "subscriber.name", flag: "--name", variable: "TIDEGATE_NAME" };
     let name = own.name.clone().ok_or(missing)?;
@@ -28,10 +29,14 @@ pub async fn run(args: SubscriberArgs) -> Result<(), RoleError> {
     settings.slots = own.slots();
     settings.env_allow = own.env_allow.clone();
     settings.drain_time = config.drain_time();
+    let (wanted, log_wanted) = watch::channel(subscriber::LogWanted::default());
+    settings.log = Some(wanted);
+    let following = log.follow(log_wanted, config.log.is_some());
     let (broker, storage) = (shown(&config.broker), config.storage.as_deref());
     let listen = settings.listen.map(|addr| addr.to_string());
     tracing::info!(subscriber = %name, work_dir = %settings.work_dir.display(), listen, broker, storage, "ready");
     let ended = subscriber::run(settings, queue.clone(), origin, shutdown).await;
+    following.abort();
     queue.close().await;
     ended.map_err(|error| RoleError::ended(format!("subscriber {name}"), error))
 }

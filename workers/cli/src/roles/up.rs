@@ -20,7 +20,7 @@ use crate::client::{address, files};
 const LOCAL: &str = "local";
 
 pub async fn run(args: UpArgs) -> Result<(), RoleError> {
-    let Process { config, shutdown } = Process::start(Section::Up, &args.process, &args)?;
+    let Process { config, shutdown, .. } = Process::start(Section::Up, &args.process, &args)?;
     let data = data_dir(&config)?;
     let definitions = files::read(&args.files).map_err(|error| RoleError::Definitions(format!("{error:#}")))?;
     let lock = DataLock::take(&data)?;

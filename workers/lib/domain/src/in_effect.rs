@@ -113,7 +113,10 @@ subscribers: { region: { extract: never }, paris: { extract: never }, tokyo: { e
         let applied = fleet(&FLEET.replace("/t/a", "/t/new").replace("/t/b", "/t/newer").replace("7d", "1h"));
         let now = in_effect(&applied, &held(&older));
         let (a, b) = ("a".try_into().unwrap(), "b".try_into().unwrap());
-        assert_eq!((now.distributions[&a].target.as_str(), now.distributions[&b].target.as_str()), ("/t/a", "/t/newer"));
+        assert_eq!(
+            (now.distributions[&a].target.as_str(), now.distributions[&b].target.as_str()),
+            ("/t/a", "/t/newer")
+        );
         let hq = "hq".try_into().unwrap();
         assert_eq!(now.distributors[&hq].refresh, applied.distributors[&hq].refresh);
         assert_eq!(untenable(&applied, &held(&older)), []);

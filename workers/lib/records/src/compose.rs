@@ -5,14 +5,15 @@ use std::collections::{BTreeSet, HashMap};
 
 use schemas::definitions::Priority;
 use schemas::{
-    BuildTask, ContentSource, ExtractTask, Follow, JobMessage, Lane, OriginRate, QueueName, RatesByPriority,
-    RevisionRef, SCHEMA, SendTask, Seq, Settings, SubscriberName, Task,
+    BuildTask, ContentSource, ExtractTask, Follow, JobMessage, Lane, OriginRate, QueueName, RevisionRef, SCHEMA,
+    SendTask, Seq, Settings, SubscriberName, Task,
 };
 use sea_orm::{ConnectionTrait, FromQueryResult};
 
 use crate::db::RecordsError;
 use crate::insert::Template;
 use crate::jobs::{COLUMNS, JobRow, Raw};
+use crate::limits::Terms;
 use crate::publish::ToPublish;
 use crate::{limits, sql};
 
@@ -46,7 +47,7 @@ struct Beside {
     urls: HashMap<String, String>,
     settings: HashMap<String, Settings>,
     carried: HashMap<String, JobRow>,
-    rates: HashMap<String, RatesByPriority>,
+    terms: HashMap<String, Terms>,
 }
 
 pub(crate) async fn compose(
@@ -93,7 +94,7 @@ impl Beside {
             urls: urls(c, &relays).await?,
             settings: settings(c, &subscribers).await?,
             carried: carried(c, &sends).await?,
-            rates: if sends.is_empty() { HashMap::new() } else { limits::rates(c, &distributors).await? },
+            terms: limits::terms(c, &distributors).await?,
         })
     }
 
@@ -138,6 +139,7 @@ impl Beside {
                     previous,
                     read_all,
                     lease_s: BUILD_LEASE_S,
+                    working_dir: self.terms.get(&job.raw.distributor).and_then(|terms| terms.working_dir.clone()),
                 }))
             }
             Template::Send { store, relays } => Ok(Task::Send(SendTask {
@@ -161,8 +163,12 @@ impl Beside {
         });
         let priority = Priority::from_rank(job.raw.priority);
         let distributor = parse(&job.raw.distributor, job)?;
-        let rate = limits::rate_of(&self.rates, &job.raw.distributor, priority)
-            .map(|bytes_per_s| OriginRate { distributor, priority, bytes_per_s });
+        let terms = self.terms.get(&job.raw.distributor);
+        let rate = terms.and_then(|terms| terms.rates.of(priority)).map(|bytes_per_s| OriginRate {
+            distributor,
+            priority,
+            bytes_per_s,
+        });
         Ok(with_url.chain([ContentSource::Origin { rate }]).collect())
     }
 

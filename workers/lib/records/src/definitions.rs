@@ -382,7 +382,8 @@ async fn write_settings(
         rows.push(vec![name.to_string().into(), (version as i64).into(), serde_json::to_string(&settings)?.into()]);
     }
     let tail = "ON CONFLICT (subscriber) DO UPDATE SET version = excluded.version, settings = excluded.settings";
-    let changed = sql::insert_rows(tx, "INSERT INTO tide_settings (subscriber, version, settings)", &rows, tail).await?;
+    let changed =
+        sql::insert_rows(tx, "INSERT INTO tide_settings (subscriber, version, settings)", &rows, tail).await?;
     let known: BTreeSet<&str> = definitions.subscribers.keys().map(|n| n.as_str()).collect();
     for gone in before.keys().filter(|name| !known.contains(name.as_str())) {
         sql::exec(tx, "DELETE FROM tide_settings WHERE subscriber = $1", vec![gone.clone().into()]).await?;

@@ -6,7 +6,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
-use schemas::{Definitions, Priority, RatesByPriority};
+use schemas::{Definitions, RatesByPriority};
 use sea_orm::{ConnectionTrait, DatabaseTransaction, FromQueryResult, Value};
 
 use crate::db::{Records, RecordsError, clock_ms};
@@ -41,11 +41,20 @@ struct Out {
 }
 
 #[derive(FromQueryResult)]
-struct RateRow {
+struct TermsRow {
     distributor: String,
     rate_high: Option<i64>,
     rate_medium: Option<i64>,
     rate_low: Option<i64>,
+    working_dir: Option<String>,
+}
+
+/// What a distributor's jobs carry of its definition.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Terms {
+    /// How fast its content may be pulled from the origin.
+    pub rates: RatesByPriority,
+    pub working_dir: Option<String>,
 }
 
 /// Replaces what is known of all distributors by what these definitions say.
@@ -64,33 +73,33 @@ pub(crate) async fn write(tx: &DatabaseTransaction, definitions: &Definitions) -
                 number(limits.rate.high).into(),
                 number(limits.rate.medium).into(),
                 number(limits.rate.low).into(),
+                distributor.working_dir.clone().into(),
             ]
         })
         .collect();
     sql::exec(tx, "DELETE FROM tide_distributors", vec![]).await?;
-    let head = "INSERT INTO tide_distributors (distributor, concurrent_builds, concurrent_sends, rate_high, rate_medium, rate_low)";
+    let head = "INSERT INTO tide_distributors (distributor, concurrent_builds, concurrent_sends, rate_high, rate_medium, \
+        rate_low, working_dir)";
     sql::insert_rows(tx, head, &rows, "").await?;
     Ok(())
 }
 
-/// How fast each of these distributors lets its content be pulled from the origin.
-pub(crate) async fn rates(
+pub(crate) async fn terms(
     c: &impl ConnectionTrait,
     distributors: &BTreeSet<String>,
-) -> Result<HashMap<String, RatesByPriority>, RecordsError> {
+) -> Result<HashMap<String, Terms>, RecordsError> {
     let names: Vec<String> = distributors.iter().cloned().collect();
     let text = format!(
-        "SELECT distributor, rate_high, rate_medium, rate_low FROM tide_distributors WHERE distributor IN ({})",
+        "SELECT distributor, rate_high, rate_medium, rate_low, working_dir FROM tide_distributors WHERE distributor IN ({})",
         sql::list(1, names.len())
     );
-    let rows: Vec<RateRow> = sql::rows(c, &text, sql::values(&names)).await?;
+    let rows: Vec<TermsRow> = sql::rows(c, &text, sql::values(&names)).await?;
     let number = |n: Option<i64>| n.and_then(|n| u64::try_from(n).ok());
-    let of = |row: &RateRow| RatesByPriority {
-        high: number(row.rate_high),
-        medium: number(row.rate_medium),
-        low: number(row.rate_low),
+    let terms = |row: TermsRow| {
+        let (high, medium, low) = (number(row.rate_high), number(row.rate_medium), number(row.rate_low));
+        (row.distributor, Terms { rates: RatesByPriority { high, medium, low }, working_dir: row.working_dir })
     };
-    Ok(rows.iter().map(|row| (row.distributor.clone(), of(row))).collect())
+    Ok(rows.into_iter().map(terms).collect())
 }
 
 /// The first of these jobs, in their order, for which there is room. The limited distributors stay locked until the transaction
@@ -197,9 +206,4 @@ impl Records {
         tx.commit().await?;
         Ok(publish)
     }
-}
-
-/// The rate for one job's content.
-pub(crate) fn rate_of(rates: &HashMap<String, RatesByPriority>, distributor: &str, priority: Priority) -> Option<u64> {
-    rates.get(distributor)?.of(priority)
 }

@@ -124,7 +124,8 @@ pub(crate) async fn release(
     sql::exec(tx, unchanged, vec![]).await?;
     let held = held(tx).await?;
     let mut released = in_effect::untenable(applied, &held);
-    released.extend(held.distributors.keys().filter(|name| of.contains(*name)).map(|n| (Kind::Distributor, n.to_string())));
+    released
+        .extend(held.distributors.keys().filter(|name| of.contains(*name)).map(|n| (Kind::Distributor, n.to_string())));
     let owned = |name: &&schemas::DistributionName| {
         applied.distributions.get(*name).is_some_and(|distribution| of.contains(&distribution.distributor))
     };

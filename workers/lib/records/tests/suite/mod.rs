@@ -3,8 +3,10 @@
 pub mod cancelling;
 pub mod definitions;
 pub mod lanes;
+pub mod limits;
 pub mod publishing;
 pub mod query;
+pub mod refresh;
 pub mod requests;
 pub mod results;
 pub mod schedules;

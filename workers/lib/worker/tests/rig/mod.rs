@@ -62,6 +62,7 @@ pub fn job(number: u128, attempt: u32) -> JobMessage {
             previous: None,
             read_all: false,
             lease_s: 60,
+            working_dir: None,
         }),
         then: None,
         settings: None,
