@@ -68,7 +68,7 @@ pub struct Distributor {
     /// IANA name; default UTC.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub time_zone: Option<String>,
-    /// Default `immediately`.
+    /// When applied changes of it and of its distributions take effect; default `immediately`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub refresh: Option<Schedule>,
     /// Default `/var/lib/tidegate/dist`.
@@ -314,7 +314,7 @@ pub struct Subscriber {
     /// Bits per second of its link to its parent.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub link_speed: Option<u64>,
-    /// Default `/var/lib/tidegate/sub`; variables allowed.
+    /// Default `/var/lib/tidegate/sub`; variables allowed. The process is started with it: a definition moves no site.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub working_dir: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]

@@ -57,7 +57,7 @@ pub struct Settings {
     pub log_path: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub console_level: Option<String>,
-    /// Where it keeps its store and journal, when its own command line does not say.
+    /// Where its definition says that it works. A site knows its directory before its settings, so a difference is only told.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub working_dir: Option<String>,
 }

@@ -454,3 +454,22 @@ async fn a_distributors_rate_holds_for_what_comes_from_the_origin() {
     assert!(began.elapsed() > least, "{} bytes took {:?}", result.bytes_fetched, began.elapsed());
     site.stop().await;
 }
+
+#[tokio::test]
+async fn settings_say_at_once_how_the_process_is_to_log() {
+    let world = World::new().await;
+    let (told, mut wanted) = tokio::sync::watch::channel(subscriber::LogWanted::default());
+    let site = world.start_with(subscriber::Config { log: Some(told), ..world.config() });
+    let settings = schemas::Settings {
+        console_level: Some("warn".into()),
+        log_level: Some("debug".into()),
+        log_path: Some("%WORKING_PATH%/site.log".into()),
+        ..world.settings(1)
+    };
+    world.control(&Control::Settings(settings)).await;
+    let wanted = tokio::time::timeout(PATIENCE, wanted.wait_for(|wanted| wanted.file.is_some())).await;
+    let wanted = wanted.expect("it is told in time").unwrap().clone();
+    assert_eq!((wanted.console_level.as_deref(), wanted.file_level.as_deref()), (Some("warn"), Some("debug")));
+    assert_eq!(wanted.file, Some(world.path("site/site.log")));
+    site.stop().await;
+}

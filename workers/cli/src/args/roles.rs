@@ -31,7 +31,7 @@ pub struct ProcessArgs {
     #[arg(long, value_name = "FILE", env = "TIDEGATE_CONFIG")]
     #[serde(skip)]
     pub config: Option<PathBuf>,
-    /// What to log: a level, or `info,queue=debug`
+    /// What to log: a level, or `info,queue=debug`; a subscriber that is told so does not follow its `console_level`
     #[arg(long, value_name = "FILTER", env = "TIDEGATE_LOG")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub log: Option<String>,
@@ -137,7 +137,7 @@ pub struct BuilderArgs {
     #[arg(long, value_name = "N", env = "TIDEGATE_SLOTS", value_parser = clap::value_parser!(u16).range(1..=256))]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub slots: Option<u16>,
-    /// For what it remembers of sources; may be lost
+    /// For what it remembers of sources; may be lost (default: the `working_dir` of each distributor)
     #[arg(long, value_name = "DIR", env = "TIDEGATE_WORK_DIR")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub work_dir: Option<PathBuf>,
@@ -161,7 +161,7 @@ pub struct SubscriberArgs {
     #[arg(long, value_name = "NAME", env = "TIDEGATE_NAME")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub name: Option<SubscriberName>,
-    /// Journal, keys and store
+    /// Journal, keys and store (default /var/lib/tidegate/sub; the definition's `working_dir` does not move a site)
     #[arg(long, value_name = "DIR", env = "TIDEGATE_WORK_DIR")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub work_dir: Option<PathBuf>,

@@ -70,7 +70,7 @@ pub enum VerbCommand {
     /// Builds what is stale, sends and extracts it, for some subscribers and components
     #[command(after_help = "Example:\n  tidegate sync paris --components core --wait")]
     Sync(Verb<SyncArgs>),
-    /// Activates applied changes of distributors and rebuilds what they touch
+    /// Puts in effect what was applied for distributors and waits, and rebuilds what it touches
     Refresh(Verb<RefreshArgs>),
     /// Runs schedules now; their next occurrences stay as they were
     #[command(

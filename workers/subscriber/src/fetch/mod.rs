@@ -101,7 +101,10 @@ impl<'a> Fetch<'a> {
     /// Fetches all frames of the plan and makes the revision one that this store has.
     pub async fn bring(&self, manifest: &Manifest, plan: Plan) -> Result<(), Halt> {
         space::check(&self.depot.folder, plan.bytes, self.floor)?;
-        let brought = frames::fetch(self, &manifest.index, plan).await;
+        let brought = tokio::select! {
+            brought = frames::fetch(self, &manifest.index, plan) => brought,
+            fault = space::falls_short(&self.depot.folder, self.floor) => Err(fault),
+        };
         let (store, id, digest, header) =
             (self.depot.store.clone(), self.id, self.revision.header, manifest.header_bytes.clone());
         let complete = brought.is_ok();
