@@ -163,3 +163,45 @@ async fn an_answer_that_nobody_takes_does_not_hold_the_request_up() {
     assert!(matches!(scene.answer().await, Reply::Accepted { .. }));
     scene.end().await;
 }
+
+const WEEKLY: &str = "
+distributors: { hq: { refresh: { every: 7d } } }
+distributions:
+  antivirus: { distributor: hq, type: file, sources: [ { path: /srv/a } ], target: /srv/old, mode: mirror, build: { every: 1d } }
+";
+
+async fn apply(records: &Records, text: &str) {
+    let fleet = records.fleet().await.unwrap();
+    let declared = domain::definitions::parse(&[("f.yaml".to_owned(), text.to_owned())]).unwrap();
+    let accepted = domain::definitions::validate(&declared, &fleet.definitions).unwrap();
+    records.apply(&accepted, fleet.version, None).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_refresh_puts_in_effect_what_waited_and_builds_it() {
+    let mut scene = Scene::start().await;
+    apply(&scene.records, WEEKLY).await;
+    apply(&scene.records, &WEEKLY.replace("/srv/old", "/srv/new")).await;
+    let targets = async |records: &Records| {
+        let distributions = records.fleet_in_effect().await.unwrap().definitions.distributions;
+        distributions.values().map(|d| d.target.clone()).collect::<Vec<_>>()
+    };
+    assert_eq!(targets(&scene.records).await, ["/srv/old"]);
+    let id = Uuid::now_v7();
+    let body = format!(r#"{{"schema":1,"id":"{id}","kind":"refresh","selector":{{"distributors":["hq"]}}}}"#);
+    scene.post(&body).await;
+    assert!(matches!(scene.answer().await, Reply::Accepted { new: true, .. }));
+    let planned = soon(async {
+        loop {
+            let status = scene.records.request_status(schemas::RequestId(id)).await.unwrap().unwrap();
+            if status.state != "accepted" {
+                break status;
+            }
+            tokio::task::yield_now().await;
+        }
+    })
+    .await;
+    assert_eq!((planned.state.as_str(), planned.jobs), ("open", 1), "{planned:?}");
+    assert_eq!(targets(&scene.records).await, ["/srv/new"]);
+    scene.end().await;
+}

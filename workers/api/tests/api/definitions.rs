@@ -122,3 +122,26 @@ async fn two_applies_at_once_both_take_effect() {
     assert_eq!(listed.body["objects"].as_array().unwrap().len(), 3);
     service.end().await;
 }
+
+#[tokio::test]
+async fn a_change_that_waits_for_a_refresh_is_told_and_described() {
+    let service = Service::start().await;
+    let body = |target: &str, refresh: bool| {
+        let text = format!(
+            "distributors: {{ hq: {{ refresh: never }} }}
+distributions:
+  a: {{ distributor: hq, type: file, sources: [ {{ path: /srv/a }} ], target: {target}, mode: mirror, build: never }}"
+        );
+        json!({ "files": [{ "name": "x.yaml", "text": text }], "refresh": refresh })
+    };
+    let describe = async || service.get("/v1/objects/distribution/a/description").await.body["standing"].clone();
+    let first = service.post("/v1/apply", body("/t/1", false)).await;
+    assert_eq!(first.body["waiting"], json!([]), "{}", first.body);
+    let second = service.post("/v1/apply", body("/t/2", false)).await;
+    assert_eq!(second.body["waiting"], json!([{ "kind": "distribution", "name": "a", "waits_for": "hq" }]));
+    assert_eq!(describe().await, json!({ "applied_version": 2, "version_in_effect": 1, "waits_for": "hq" }));
+    let refreshed = service.post("/v1/apply", body("/t/2", true)).await;
+    assert_eq!((&refreshed.body["waiting"], refreshed.body["requests"].as_array().unwrap().len()), (&json!([]), 1));
+    assert_eq!(describe().await, json!({ "applied_version": 2, "version_in_effect": 2 }));
+    service.end().await;
+}

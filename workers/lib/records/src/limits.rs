@@ -77,10 +77,15 @@ pub(crate) async fn write(tx: &DatabaseTransaction, definitions: &Definitions) -
             ]
         })
         .collect();
-    sql::exec(tx, "DELETE FROM tide_distributors", vec![]).await?;
+    let gone = "DELETE FROM tide_distributors WHERE distributor NOT IN (SELECT name FROM tide_objects WHERE kind = 'distributor')";
+    sql::exec(tx, gone, vec![]).await?;
     let head = "INSERT INTO tide_distributors (distributor, concurrent_builds, concurrent_sends, rate_high, rate_medium, \
         rate_low, working_dir)";
-    sql::insert_rows(tx, head, &rows, "").await?;
+    // Updated in place: a promoter that waits for the row would pass by one that was made anew.
+    let tail = "ON CONFLICT (distributor) DO UPDATE SET concurrent_builds = excluded.concurrent_builds,
+        concurrent_sends = excluded.concurrent_sends, rate_high = excluded.rate_high, rate_medium = excluded.rate_medium,
+        rate_low = excluded.rate_low, working_dir = excluded.working_dir";
+    sql::insert_rows(tx, head, &rows, tail).await?;
     Ok(())
 }
 

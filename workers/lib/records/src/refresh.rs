@@ -77,6 +77,11 @@ impl Records {
     /// A refresh: what was applied for these distributors is in effect from now on. Again, it changes nothing.
     pub async fn activate(&self, distributors: &[DistributorName]) -> Result<(), RecordsError> {
         let now_ms = clock_ms();
+        let applied = definitions::read(self.reader(), 0).await?.definitions;
+        let at_once = in_effect::refreshed_at_once(&applied);
+        if distributors.iter().all(|name| at_once.contains(name)) {
+            return Ok(());
+        }
         let tx = self.begin().await?;
         sql::number(&tx, "SELECT number FROM tide_meta WHERE name = 'fleet_version' {for_update}", vec![]).await?;
         let version = next_version(&tx).await?;
