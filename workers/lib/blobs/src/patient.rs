@@ -96,7 +96,7 @@ mod tests {
         for fault in [patient.size(&key).await.unwrap_err(), patient.get(&key, 9).await.unwrap_err()] {
             assert!(fault.is_transient(), "{fault}");
         }
-        assert!(patient.get_ranges(&key, &[0..9]).await.unwrap_err().is_transient());
+        assert!(patient.get_ranges(&key, std::slice::from_ref(&(0..9))).await.unwrap_err().is_transient());
     }
 
     #[test]
