@@ -21,6 +21,8 @@ const RELAY: &str = "region";
 const LARGE: &str = "files";
 const LATE: &str = "late";
 const PATIENCE: Duration = Duration::from_secs(240);
+/// Half of the time between two signs of life of a site.
+const PRESENT_WITHIN: Duration = Duration::from_secs(15);
 /// What the relay has of its download when it dies, in hundredths of it.
 const KILLED_FROM: u64 = 20;
 const KILLED_UNTIL: u64 = 90;
@@ -67,6 +69,9 @@ fn fleet(folder: &Path, storage: &Private) -> Fleet {
     }
     fleet.await_ready();
     fleet.cli.ok(&["apply", "-f", &TwoTiers::of(&[LARGE, LATE]).write(folder)]);
+    // They had started before they were defined: that they are takes effect at once, not at their next sign of life.
+    let present = "SELECT COUNT(*) FROM subscribers WHERE state = 'present'";
+    fleet.await_number("the presence of all sites", present, 4, PRESENT_WITHIN);
     fleet
 }
 
