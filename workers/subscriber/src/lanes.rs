@@ -1,24 +1,28 @@
 //! All lanes of a site: one for each channel that its settings name, and one for each that has work in hand. It knows
 //! nothing of what goes on in a lane.
 
-use std::collections::BTreeSet;
+use std::collections::HashMap;
+use std::time::Duration;
 
 use schemas::{ChannelName, Lane, SiteLane, SubscriberName};
-use tokio::task::JoinSet;
+use tokio::task::{Id, JoinError, JoinSet};
 
 use crate::journal::JournalError;
 use crate::lane::{LaneLoop, LaneTools};
 
+/// Before a lane that ended badly is opened again.
+const AGAIN: Duration = Duration::from_secs(1);
+
 pub struct Lanes {
     site: SubscriberName,
     tools: LaneTools,
-    running: BTreeSet<ChannelName>,
-    loops: JoinSet<ChannelName>,
+    running: HashMap<Id, ChannelName>,
+    loops: JoinSet<()>,
 }
 
 impl Lanes {
     pub fn new(site: SubscriberName, tools: LaneTools) -> Lanes {
-        Lanes { site, tools, running: BTreeSet::new(), loops: JoinSet::new() }
+        Lanes { site, tools, running: HashMap::new(), loops: JoinSet::new() }
     }
 
     /// Ends when the site stops and every lane has ended.
@@ -33,12 +37,10 @@ impl Lanes {
             tokio::select! {
                 () = self.tools.shutdown.cancelled() => {}
                 _ = in_force.changed() => {}
-                Some(ended) = self.loops.join_next() => self.ended(ended),
+                Some(ended) = self.loops.join_next_with_id() => self.ended(ended).await?,
             }
         }
-        while let Some(ended) = self.loops.join_next().await {
-            self.ended(ended);
-        }
+        while self.loops.join_next().await.is_some() {}
         Ok(())
     }
 
@@ -53,22 +55,26 @@ impl Lanes {
     }
 
     fn start(&mut self, channel: ChannelName) {
-        if self.running.insert(channel.clone()) {
+        if !self.running.values().any(|running| *running == channel) {
             let id = SiteLane { subscriber: self.site.clone(), channel: channel.clone() };
-            let lane = LaneLoop::new(self.tools.clone(), id);
-            self.loops.spawn(async move {
-                lane.run().await;
-                channel
-            });
+            let lane = self.loops.spawn(LaneLoop::new(self.tools.clone(), id).run());
+            self.running.insert(lane.id(), channel);
         }
     }
 
-    fn ended(&mut self, ended: Result<ChannelName, tokio::task::JoinError>) {
+    /// What a lane that panicked had in hand is in the journal: it goes on with that.
+    async fn ended(&mut self, ended: Result<(Id, ()), JoinError>) -> Result<(), JournalError> {
         match ended {
-            Ok(channel) => {
-                self.running.remove(&channel);
+            Ok((id, ())) => {
+                self.running.remove(&id);
             }
-            Err(error) => tracing::error!(%error, "a lane ended badly"),
+            Err(error) => {
+                let lane = self.running.remove(&error.id());
+                tracing::error!(lane = lane.as_ref().map(|c| c.as_str()), %error, "a lane ended badly; it is opened again");
+                tokio::time::sleep(AGAIN).await;
+                self.resume().await?;
+            }
         }
+        Ok(())
     }
 }
