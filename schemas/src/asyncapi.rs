@@ -44,7 +44,7 @@ fn lines() -> Vec<Line> {
         line(
             "build",
             address("build", &["distributor"]),
-            "Builds for the builders of one distributor.",
+            "Builds, and garbage collection, for the builders of one distributor.",
             "job",
             &["distributor"],
         ),
@@ -169,7 +169,7 @@ fn operations() -> Value {
         "postRequest".into(),
         json!({
             "action": "receive",
-            "summary": "Asks for a build, send, extract, sync, refresh, cancel, retry or rollback.",
+            "summary": "Asks for a build, send, extract, sync, refresh, cancel, retry, rollback or collect.",
             "channel": { "$ref": "#/channels/requests" },
             "messages": [{ "$ref": "#/channels/requests/messages/request" }],
             "reply": {

@@ -116,6 +116,12 @@ pub struct Distribution {
     pub priority: Priority,
     #[serde(default = "max_revisions_default")]
     pub max_revisions: u32,
+    /// Revisions older than this are not kept; the newest always is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max_age: Option<Span>,
+    /// Only with `max_revisions: 1`: a site deletes what the new revision does not share before it receives it.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub delete_before_receive: bool,
     #[serde(default)]
     pub encryption: Encryption,
     #[serde(default = "yes")]

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::collect::{CollectTask, Keep};
 use crate::definitions::{Allowance, DistributionType, FileSource, Mode, Priority};
 use crate::{
     ChannelName, Digest, DistributionName, DistributorName, JobId, Lane, RequestId, Settings, StoreId, SubscriberName,
@@ -16,6 +17,8 @@ pub enum JobKind {
     Build,
     Send,
     Extract,
+    /// Garbage collection at the origin.
+    Collect,
 }
 
 impl JobKind {
@@ -24,6 +27,7 @@ impl JobKind {
             JobKind::Build => "build",
             JobKind::Send => "send",
             JobKind::Extract => "extract",
+            JobKind::Collect => "collect",
         }
     }
 }
@@ -71,6 +75,7 @@ pub enum Task {
     Build(BuildTask),
     Send(SendTask),
     Extract(ExtractTask),
+    Collect(CollectTask),
 }
 
 impl Task {
@@ -79,6 +84,7 @@ impl Task {
             Task::Build(_) => JobKind::Build,
             Task::Send(_) => JobKind::Send,
             Task::Extract(_) => JobKind::Extract,
+            Task::Collect(_) => JobKind::Collect,
         }
     }
 }
@@ -126,6 +132,9 @@ pub struct SendTask {
     pub priority: Priority,
     /// In the order in which they are tried.
     pub sources: Vec<ContentSource>,
+    /// What the site's store keeps of this distribution; none = everything.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub keep: Option<Keep>,
 }
 
 /// Where content may come from; all are read by the same keys.
@@ -177,4 +186,7 @@ pub struct ExtractTask {
     /// Other targets of this site, by distribution: equal or nested ones are refused before anything is written.
     #[serde(default)]
     pub other_targets: BTreeMap<DistributionName, String>,
+    /// What the site's store keeps of this distribution; none = everything.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub keep: Option<Keep>,
 }

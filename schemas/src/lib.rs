@@ -3,6 +3,7 @@
 
 mod asyncapi;
 pub mod beat;
+pub mod collect;
 pub mod control;
 pub mod definitions;
 pub mod digest;
@@ -21,6 +22,7 @@ pub mod schedule;
 pub mod settings;
 
 pub use beat::{Beat, JobProgress, OpenJob, Presence, Progress};
+pub use collect::{CollectResult, CollectTask, HeldRevisions, Keep, StoredObject};
 pub use control::{ChildKey, Control};
 pub use definitions::{Definitions, Mode, Priority};
 pub use digest::Digest;

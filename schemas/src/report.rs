@@ -3,6 +3,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::collect::{CollectResult, HeldRevisions};
 use crate::{Digest, Fault, JobId, Lane};
 
 /// One message on `tidegate.reports`.
@@ -57,6 +58,7 @@ pub enum JobResult {
     Build(BuildResult),
     Send(SendResult),
     Extract(ExtractResult),
+    Collect(CollectResult),
 }
 
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -116,6 +118,9 @@ pub struct SendResult {
     /// True if nothing was lacking.
     pub already_held: bool,
     pub sources: Vec<SourceBytes>,
+    /// What the site's store holds of the distribution now.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub held: Option<HeldRevisions>,
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -144,6 +149,9 @@ pub struct ExtractResult {
     /// Files kept because they were changed on the spot (SPEC §10, 22).
     #[serde(default)]
     pub kept: Vec<String>,
+    /// What the site's store holds of the distribution now.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub held: Option<HeldRevisions>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]

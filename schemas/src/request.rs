@@ -45,6 +45,8 @@ pub enum RequestKind {
     Retry,
     /// Goes back to an earlier revision that is kept at the site.
     Rollback,
+    /// Retires revisions beyond what is kept, and deletes what no revision needs any more.
+    Collect,
 }
 
 impl RequestKind {
@@ -58,6 +60,7 @@ impl RequestKind {
             RequestKind::Cancel => "cancel",
             RequestKind::Retry => "retry",
             RequestKind::Rollback => "rollback",
+            RequestKind::Collect => "collect",
         }
     }
 }
@@ -86,7 +89,8 @@ pub struct Selector {
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct RequestOptions {
-    /// Plan a job even where what is recorded and what is wanted agree; a build reads everything again.
+    /// Plan a job even where what is recorded and what is wanted agree; a build reads everything again; a collection
+    /// takes every grace as over.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub force: bool,
     /// For `rollback`: the revision to go back to. Else the newest good one is meant.
@@ -162,6 +166,7 @@ impl Request {
             RequestKind::Refresh => (s.distributors.is_empty(), "distributors"),
             RequestKind::Cancel => (s.jobs.is_empty() && s.requests.is_empty(), "jobs or requests"),
             RequestKind::Retry => (s.jobs.is_empty(), "jobs"),
+            RequestKind::Collect => (false, ""),
             RequestKind::Rollback => {
                 (s.subscribers.is_empty() || s.distributions.is_empty(), "subscribers and distributions")
             }

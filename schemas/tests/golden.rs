@@ -40,12 +40,12 @@ fn samples_of_version_one_decode_and_encode_to_the_same() {
         [
             ("beat", 2),
             ("control", 5),
-            ("definitions", 1),
+            ("definitions", 2),
             ("header", 1),
-            ("job", 4),
+            ("job", 6),
             ("reply", 3),
-            ("report", 5),
-            ("request", 8)
+            ("report", 7),
+            ("request", 9)
         ]
     );
 }
