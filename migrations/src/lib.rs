@@ -6,6 +6,7 @@ use sea_orm_migration::prelude::*;
 mod m0001_tables;
 mod m0002_views;
 mod m0010_limits;
+mod m0020_retention;
 mod sql;
 
 pub struct Migrator;
@@ -13,6 +14,11 @@ pub struct Migrator;
 #[async_trait::async_trait]
 impl MigratorTrait for Migrator {
     fn migrations() -> Vec<Box<dyn MigrationTrait>> {
-        vec![Box::new(m0001_tables::Migration), Box::new(m0002_views::Migration), Box::new(m0010_limits::Migration)]
+        vec![
+            Box::new(m0001_tables::Migration),
+            Box::new(m0002_views::Migration),
+            Box::new(m0010_limits::Migration),
+            Box::new(m0020_retention::Migration),
+        ]
     }
 }

@@ -29,6 +29,9 @@ pub struct CollectTask {
     /// Look for orphans.
     #[serde(default)]
     pub list: bool,
+    /// Those up to this one are known from an earlier look.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub after: Option<String>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]

@@ -10,12 +10,12 @@ use package::build::{Input, build};
 use package::hints::Hints;
 use package::walk::{Tree, walk};
 use package::{Built, Index, Watch, header};
-use schemas::{BuildResult, BuildTask, Digest, Fault, NewRevision, PackUse};
+use schemas::{BuildResult, BuildTask, CollectResult, CollectTask, Digest, Fault, NewRevision, PackUse};
 use tokio::task::spawn_blocking;
 use worker::{Context, ProgressHandle};
 
 use crate::upload::{Line, Uploaded};
-use crate::{fault, hints_file, previous, upload};
+use crate::{collect, fault, hints_file, previous, upload};
 
 /// Of a distributor that says nothing.
 const WORK_DIR: &str = "/var/lib/tidegate/dist";
@@ -72,6 +72,13 @@ impl Builder {
         run.watch.cancel();
         // It may have been too late: then the result counts.
         work.await.map_err(|_| ended)
+    }
+}
+
+impl Builder {
+    /// Deletes what the task names and, if it says so, looks for orphans.
+    pub async fn collect(&self, task: &CollectTask, context: &Context) -> Result<CollectResult, Ended> {
+        collect::collect(&self.blobs, task, context, self.now_ns).await
     }
 }
 

@@ -1,7 +1,8 @@
-//! The builder's role: sources become a revision in storage. Stateless but for hints; it knows no database and no
-//! subscriber.
+//! The builder's role: sources become a revision in storage, and what no revision needs leaves it. Stateless but for hints;
+//! it knows no database and no subscriber.
 
 mod build;
+mod collect;
 mod fault;
 mod hints_file;
 mod previous;

@@ -76,14 +76,17 @@ fn follow(
 #[async_trait]
 impl Perform for Builder {
     async fn perform(&self, message: &JobMessage, context: &Context) -> Outcome {
-        let Task::Build(task) = &message.task else {
-            let kind = message.task.kind().as_str();
-            return Outcome::Reject(Fault::permanent("job-misrouted", format!("a {kind} job came to a builder")));
+        let ended = match &message.task {
+            Task::Build(task) => self.build(task, context).await.map(JobResult::Build),
+            Task::Collect(task) => self.collect(task, context).await.map(JobResult::Collect),
+            Task::Send(_) | Task::Extract(_) => {
+                let kind = message.task.kind().as_str();
+                return Outcome::Reject(Fault::permanent("job-misrouted", format!("a {kind} job came to a builder")));
+            }
         };
-        let ended = self.build(task, context).await;
         context.progress.step("report");
         match ended {
-            Ok(result) => Outcome::Done(JobResult::Build(result)),
+            Ok(result) => Outcome::Done(result),
             Err(Ended::Fault(fault)) if fault.permanent => Outcome::Reject(fault),
             Err(Ended::Fault(fault)) => Outcome::Retry(fault),
             Err(Ended::Cancelled) => Outcome::Cancelled,

@@ -17,7 +17,7 @@ fn belongs(message: &JobMessage, site: &SubscriberName, channel: &ChannelName) -
         return Err(Fault::permanent("wrong-lane", what));
     }
     let addressee = match &message.task {
-        Task::Build(_) => {
+        Task::Build(_) | Task::Collect(_) => {
             return Err(Fault::permanent("wrong-task", format!("job {}: a site builds nothing", message.job)));
         }
         Task::Send(send) => &send.subscriber,

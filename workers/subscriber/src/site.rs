@@ -37,7 +37,7 @@ impl Site {
                 send::run(self, job.job, task, job.transfer.clone(), context).await.map(JobResult::Send)
             }
             Task::Extract(task) => extract::run(self, job.job, task, context).await.map(JobResult::Extract),
-            Task::Build(_) => Err(Halt::permanent("wrong-task", "a site builds nothing")),
+            Task::Build(_) | Task::Collect(_) => Err(Halt::permanent("wrong-task", "a site builds nothing")),
         };
         done.map_or_else(|halt| halt.outcome(context), Outcome::Done)
     }

@@ -4,6 +4,7 @@
 pub mod definitions;
 pub mod effective;
 pub mod in_effect;
+pub mod retention;
 pub mod retry;
 pub mod routing;
 pub mod schedule;

@@ -124,6 +124,14 @@ impl Records {
                     what: format!("job {id} is {}; only a failed or cancelled job can be tried again", job.state),
                 });
             }
+            if let (true, Some(revision)) = (job.is_delivery(), job.revision())
+                && !self.has_revision(&job.distribution, revision).await?
+            {
+                return Err(RecordsError::Refused {
+                    code: "revision-retired",
+                    what: format!("job {id} is about revision {revision} of {}, which is not kept any more", job.distribution),
+                });
+            }
             planned.push(again(request, job)?);
         }
         Ok(planned)
@@ -135,7 +143,7 @@ fn nobody_has(job: &JobRow) -> bool {
     match job.state {
         State::Waiting => job.raw.carried_by.is_none(),
         // A queued build that somebody begins all the same ends in a report that nobody counts.
-        State::Queued => job.raw.kind == "build",
+        State::Queued => !job.is_delivery(),
         State::Running | State::Succeeded | State::Failed | State::Cancelled => false,
     }
 }
@@ -151,7 +159,7 @@ fn again(request: RequestId, job: &JobRow) -> Result<PlannedJob, RecordsError> {
         channel: job.raw.channel.as_deref().map(TryInto::try_into).transpose().map_err(corrupt)?,
         subscriber: job.raw.subscriber.as_deref().map(TryInto::try_into).transpose().map_err(corrupt)?,
         // A build's revision is what it made; a new one makes its own.
-        revision: if job.raw.kind == "build" { None } else { job.revision() },
+        revision: if job.is_delivery() { job.revision() } else { None },
         priority: schemas::Priority::from_rank(job.raw.priority),
         template,
         carried_by: None,

@@ -5,17 +5,18 @@ use std::collections::{BTreeSet, HashMap};
 
 use schemas::definitions::Priority;
 use schemas::{
-    BuildTask, ContentSource, ExtractTask, Follow, JobMessage, Lane, OriginRate, QueueName, RevisionRef, SCHEMA,
+    BuildTask, CollectTask, ContentSource, ExtractTask, Follow, JobMessage, Keep, Lane, OriginRate, QueueName, RevisionRef,
+    SCHEMA,
     SendTask, Seq, Settings, SubscriberName, Task,
 };
 use sea_orm::{ConnectionTrait, FromQueryResult};
 
-use crate::db::RecordsError;
+use crate::db::{RecordsError, clock_ms};
 use crate::insert::Template;
 use crate::jobs::{COLUMNS, JobRow, Raw};
 use crate::limits::Terms;
 use crate::publish::ToPublish;
-use crate::{limits, sql};
+use crate::{condemned, limits, retention, sql};
 
 /// Without a sign of life for so long, another builder takes the job over.
 const BUILD_LEASE_S: u32 = 30;
@@ -48,6 +49,8 @@ struct Beside {
     settings: HashMap<String, Settings>,
     carried: HashMap<String, JobRow>,
     terms: HashMap<String, Terms>,
+    keeps: HashMap<String, Keep>,
+    collections: HashMap<String, CollectTask>,
 }
 
 pub(crate) async fn compose(
@@ -86,7 +89,8 @@ impl Beside {
         let sends: Vec<String> =
             jobs.iter().filter(|(j, _)| j.raw.kind == "send").map(|(j, _)| j.raw.id.clone()).collect();
         let epoch = sql::number(c, "SELECT number FROM tide_meta WHERE name = 'epoch'", vec![]).await?.unwrap_or(1);
-        let (headers, newest) = headers(c, &distributions).await?;
+        let numbers: BTreeSet<i64> = jobs.iter().filter_map(|(j, _)| j.raw.revision).collect();
+        let (headers, newest) = headers(c, &distributions, &numbers).await?;
         Ok(Beside {
             epoch: epoch as u64,
             headers,
@@ -95,6 +99,8 @@ impl Beside {
             settings: settings(c, &subscribers).await?,
             carried: carried(c, &sends).await?,
             terms: limits::terms(c, &distributors).await?,
+            keeps: if subscribers.is_empty() { HashMap::new() } else { retention::keeps(c, &distributions).await? },
+            collections: collections(c, jobs, templates).await?,
         })
     }
 
@@ -150,8 +156,13 @@ impl Beside {
                 revision: self.revision(job, job.raw.revision)?,
                 priority: Priority::from_rank(job.raw.priority),
                 sources: self.sources(job, &relays)?,
+                keep: self.keeps.get(&job.raw.distribution).copied(),
             })),
             Template::Extract { .. } => Ok(Task::Extract(self.extract(job, template, job.raw.revision)?)),
+            Template::Collect { .. } => {
+                let task = self.collections.get(&job.raw.id).cloned();
+                task.map(Task::Collect).ok_or_else(|| RecordsError::Corrupt(format!("job {}: nothing to collect", job.id)))
+            }
         }
     }
 
@@ -193,6 +204,7 @@ impl Beside {
             allow,
             pin,
             other_targets,
+            keep: self.keeps.get(&job.raw.distribution).copied(),
         })
     }
 
@@ -213,15 +225,25 @@ fn parse<T: TryFrom<String>>(name: &str, job: &JobRow) -> Result<T, RecordsError
 
 type Headers = (HashMap<(String, i64), RevisionRef>, HashMap<String, RevisionRef>);
 
-async fn headers(c: &impl ConnectionTrait, distributions: &BTreeSet<String>) -> Result<Headers, RecordsError> {
+/// Of the revisions that are kept, and of these numbers.
+async fn headers(
+    c: &impl ConnectionTrait,
+    distributions: &BTreeSet<String>,
+    numbers: &BTreeSet<i64>,
+) -> Result<Headers, RecordsError> {
     let names: Vec<String> = distributions.iter().cloned().collect();
+    let numbers: Vec<i64> = numbers.iter().copied().chain([0]).collect();
     let text = format!(
-        "SELECT distribution, number, header FROM tide_revisions WHERE distribution IN ({}) ORDER BY distribution, number",
-        sql::list(1, names.len())
+        "SELECT distribution, number, header FROM tide_revisions WHERE distribution IN ({})
+            AND (retired_ms IS NULL OR number IN ({})) ORDER BY distribution, number",
+        sql::list(1, names.len()),
+        sql::list(1 + names.len(), numbers.len())
     );
+    let mut values = sql::values(&names);
+    values.extend(sql::values(&numbers));
     let mut by_number = HashMap::new();
     let mut newest = HashMap::new();
-    for row in sql::rows::<RevisionHeader>(c, &text, sql::values(&names)).await? {
+    for row in sql::rows::<RevisionHeader>(c, &text, values).await? {
         let header = row.header.parse().map_err(|e| RecordsError::Corrupt(format!("revision header: {e}")))?;
         let revision = RevisionRef { number: row.number as u64, header };
         newest.insert(row.distribution.clone(), revision);
@@ -261,6 +283,22 @@ async fn settings(
         found.insert(row.subscriber, serde_json::from_str(&row.settings)?);
     }
     Ok(found)
+}
+
+/// The tasks of garbage collections, by job: what is due is ordered now.
+async fn collections(
+    c: &impl ConnectionTrait,
+    jobs: &[(JobRow, i64)],
+    templates: &[Template],
+) -> Result<HashMap<String, CollectTask>, RecordsError> {
+    let mut tasks = HashMap::new();
+    for ((job, _), template) in jobs.iter().zip(templates) {
+        if let Template::Collect { store, list, force, times } = template {
+            let task = condemned::order(c, job, *store, (*list, *force), *times, clock_ms()).await?;
+            tasks.insert(job.raw.id.clone(), task);
+        }
+    }
+    Ok(tasks)
 }
 
 async fn carried(c: &impl ConnectionTrait, sends: &[String]) -> Result<HashMap<String, JobRow>, RecordsError> {

@@ -19,7 +19,7 @@ use uuid::Uuid;
 use crate::db::{Records, RecordsError, clock_ms};
 use crate::finish::{self, Ended};
 use crate::refresh::{self, Activate, Waiting};
-use crate::{lanes, limits, requests, sql};
+use crate::{lanes, limits, requests, retention, sql};
 
 /// The lane that syncs use (SPEC §10, 3); every site consumes it.
 pub const SYNC_CHANNEL: &str = "sync";
@@ -249,10 +249,13 @@ async fn write_objects(
             THEN COALESCE(tide_objects.in_effect_version, tide_objects.version) END";
     sql::insert_rows(tx, head, &rows, tail).await?;
     sql::exec(tx, "UPDATE tide_meta SET number = $1 WHERE name = 'created_seq'", vec![created_seq.into()]).await?;
-    for ((kind, name), _) in existing {
+    for ((kind, name), row) in existing {
         let deleted = Kind::parse(&kind).ok_or_else(|| RecordsError::Corrupt(format!("object kind `{kind}`")))?;
         sql::exec(tx, "DELETE FROM tide_objects WHERE kind = $1 AND name = $2", vec![kind.into(), name.clone().into()])
             .await?;
+        if let (Kind::Distribution, Some(store)) = (deleted, row.store) {
+            retention::set_aside(tx, &name, &store, now_ms).await?;
+        }
         changes.push(ObjectChange { kind: deleted, name, change: Change::Deleted });
     }
     Ok(changes)
@@ -266,10 +269,14 @@ fn places(kind: Kind) -> &'static [(&'static str, &'static str)] {
             ("tide_revisions", "distribution"),
             ("tide_packs", "distribution"),
             ("tide_holdings", "distribution"),
+            ("tide_kept", "distribution"),
+            ("tide_stores", "distribution"),
+            ("tide_condemned", "distribution"),
         ],
         Kind::Subscriber => &[
             ("tide_jobs", "subscriber"),
             ("tide_holdings", "subscriber"),
+            ("tide_kept", "subscriber"),
             ("tide_sites", "subscriber"),
             ("tide_settings", "subscriber"),
         ],

@@ -14,7 +14,8 @@ use serde::{Deserialize, Serialize};
 use crate::db::{Records, RecordsError, clock_ms};
 use crate::finish::{self, Ended};
 use crate::publish::ToPublish;
-use crate::{lanes, promote, sql};
+use crate::retention::CollectTimes;
+use crate::{lanes, promote, retention, sql};
 
 /// A job that a planner decided on.
 #[derive(Debug, Clone)]
@@ -87,6 +88,14 @@ pub enum Template {
         pin: bool,
         other_targets: BTreeMap<DistributionName, String>,
     },
+    Collect {
+        store: StoreId,
+        /// Look for orphans.
+        list: bool,
+        /// Take every grace as over.
+        force: bool,
+        times: CollectTimes,
+    },
 }
 
 impl Template {
@@ -95,6 +104,7 @@ impl Template {
             Template::Build { .. } => JobKind::Build,
             Template::Send { .. } => JobKind::Send,
             Template::Extract { .. } => JobKind::Extract,
+            Template::Collect { .. } => JobKind::Collect,
         }
     }
 }
@@ -159,6 +169,7 @@ async fn insert_step(
 
     // Read again under the locks.
     let open = open_jobs(tx, jobs).await?;
+    retention::pin(tx, jobs).await?;
     let superseded = supersede(tx, jobs, &open, now_ms).await?;
     known.extend(attachable_builds(jobs, &open));
     let new = insert_new(tx, request, jobs, known, now_ms).await?;

@@ -8,7 +8,7 @@ use crate::db::RecordsError;
 
 /// The columns of `Raw`, for SELECT.
 pub(crate) const COLUMNS: &str = "id, request_id, kind, lane, distributor, distribution, channel, subscriber, revision, priority, \
-    state, attempt, attempts_max, task, carried_by, publications, cancel_requested_ms";
+    state, attempt, attempts_max, task, carried_by, publications, cancel_requested_ms, claimed_until_ms";
 
 #[derive(Debug, Clone, FromQueryResult)]
 pub(crate) struct Raw {
@@ -29,6 +29,7 @@ pub(crate) struct Raw {
     pub carried_by: Option<String>,
     pub publications: i32,
     pub cancel_requested_ms: Option<i64>,
+    pub claimed_until_ms: i64,
 }
 
 /// What others need to know of a job.
@@ -50,6 +51,16 @@ impl JobRow {
             attempts_max: self.raw.attempts_max.max(1) as u32,
             cancel_requested: self.raw.cancel_requested_ms.is_some(),
         }
+    }
+
+    /// A send or an extract: what a site does with one revision.
+    pub(crate) fn is_delivery(&self) -> bool {
+        matches!(self.raw.kind.as_str(), "send" | "extract")
+    }
+
+    /// When it got its present number in its lane: what its worker did, it did after that.
+    pub(crate) fn promoted_ms(&self) -> i64 {
+        self.raw.claimed_until_ms - crate::CLAIM_MS
     }
 
     pub fn kind(&self) -> &str {

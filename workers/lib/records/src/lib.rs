@@ -3,6 +3,7 @@
 
 mod cancel;
 mod compose;
+mod condemned;
 mod db;
 mod dead_letters;
 mod definitions;
@@ -20,6 +21,7 @@ mod query;
 mod refresh;
 mod requests;
 mod results;
+mod retention;
 mod schedules;
 mod sites;
 mod snapshot;
@@ -38,6 +40,7 @@ pub use query::{Rows, Sheet};
 pub use refresh::{Activate, Standing, Waiting};
 pub use requests::{Acceptance, PendingRequest, RequestStatus};
 pub use results::Recorded;
+pub use retention::{CollectTimes, Fate, Garbage, GarbagePlan, Retired, Retirement};
 pub use schedules::Fired;
 pub use sites::{ControlToSend, SiteRow};
 pub use snapshot::{Held, Revision, Snapshot};

@@ -13,17 +13,17 @@ use crate::jobs::{COLUMNS, JobRow, Raw};
 use crate::lanes::LockedLane;
 use crate::limits::WITHIN;
 use crate::publish::ToPublish;
-use crate::{CLAIM_MS, STEP_MAX, limits, sql};
+use crate::{CLAIM_MS, STEP_MAX, limits, retention, sql};
 
 /// True of a waiting job `j` whose turn may come: due, not travelling in another's message, nothing open that it waits for,
 /// and no older open job of its distribution in its lane. An older one that waits itself holds nobody up: what it waits for may
-/// be behind the job that it would hold.
+/// be behind the job that it would hold; nor does garbage collection.
 pub(crate) const ELIGIBLE: &str = "j.state = 'waiting' AND j.carried_by IS NULL AND j.cancel_requested_ms IS NULL
     AND NOT EXISTS (SELECT 1 FROM tide_job_waits w JOIN tide_jobs a ON a.id = w.awaited_id
         WHERE w.job_id = j.id AND a.state IN ('waiting', 'queued', 'running')
             AND (w.until_ms IS NULL OR w.until_ms > {now_ms}))
     AND NOT EXISTS (SELECT 1 FROM tide_jobs o WHERE o.lane = j.lane AND o.distribution = j.distribution
-        AND o.state IN ('waiting', 'queued', 'running') AND o.created_ms < j.created_ms
+        AND o.state IN ('waiting', 'queued', 'running') AND o.created_ms < j.created_ms AND o.kind <> 'collect'
         AND (o.carried_by IS NULL OR o.carried_by <> j.id)
         AND NOT (o.state = 'waiting' AND EXISTS (SELECT 1 FROM tide_job_waits p JOIN tide_jobs q ON q.id = p.awaited_id
             WHERE p.job_id = o.id AND q.state IN ('waiting', 'queued', 'running')
@@ -73,7 +73,7 @@ async fn candidates(
         FROM (
             SELECT j.id, j.lane, j.distributor, j.priority, j.created_ms, j.place AS planned,
                 ROW_NUMBER() OVER (PARTITION BY j.lane ORDER BY j.priority, j.created_ms, j.place, j.id) AS place,
-                CASE WHEN j.revision IS NULL AND j.kind <> 'build' THEN
+                CASE WHEN j.revision IS NULL AND j.kind NOT IN ('build', 'collect') THEN
                     (SELECT MAX(r.number) FROM tide_revisions r WHERE r.distribution = j.distribution) END AS newest
             FROM tide_jobs j WHERE j.lane IN ({list}) AND j.not_before_ms <= $1 AND {ELIGIBLE} AND {WITHIN}
         ) c JOIN tide_lanes l ON l.name = c.lane
@@ -90,7 +90,7 @@ async fn candidates(
     for candidate in found {
         let Some(mut job) = rows.remove(&candidate.id) else { continue };
         debug_assert!(candidate.place > 0);
-        if job.raw.revision.is_none() && job.raw.kind != "build" {
+        if job.raw.revision.is_none() && job.is_delivery() {
             // Zero stands for "there is none": revisions count from 1.
             job.raw.revision = Some(candidate.newest.unwrap_or(0));
         }
@@ -122,7 +122,7 @@ async fn settle_revisions(
     chosen: &[JobRow],
     now_ms: i64,
 ) -> Result<HashMap<String, ()>, RecordsError> {
-    let ids: Vec<String> = chosen.iter().filter(|j| j.raw.kind != "build").map(|j| j.raw.id.clone()).collect();
+    let ids: Vec<String> = chosen.iter().filter(|j| j.is_delivery()).map(|j| j.raw.id.clone()).collect();
     if ids.is_empty() {
         return Ok(HashMap::new());
     }
@@ -140,7 +140,10 @@ async fn settle_revisions(
 }
 
 async fn fill(c: &impl ConnectionTrait, job: &JobRow, now_ms: i64) -> Result<Option<Ended>, RecordsError> {
-    let revision = job.raw.revision.unwrap_or(0);
+    let revision = match job.raw.revision.unwrap_or(0) {
+        0 => 0,
+        _ => retention::pin_newest(c, &job.raw.distribution).await?.unwrap_or(0),
+    };
     if revision == 0 {
         let error = format!("distribution {} has no revision: no build has succeeded yet", job.distribution);
         return end(c, job, State::Failed, "no-revision", &error, now_ms).await.map(Some);

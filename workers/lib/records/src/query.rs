@@ -63,7 +63,7 @@ impl Sheet {
                 "SELECT channel, subscribers, distributions, current, failed, never_tried, jobs_open FROM channels ORDER BY channel"
             }
             Sheet::Revisions => {
-                "SELECT distribution, revision, current, files, bytes, stored_bytes, new_bytes, created_at FROM revisions ORDER BY distribution, revision"
+                "SELECT distribution, revision, current, state, files, bytes, stored_bytes, new_bytes, created_at, retired_at, retired_why FROM revisions ORDER BY distribution, revision"
             }
             Sheet::Failures => {
                 "SELECT ended_at, job_id, kind, subscriber, distribution, revision, attempt, error_code, error, retried FROM failures ORDER BY ended_at DESC LIMIT 200"

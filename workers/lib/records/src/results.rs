@@ -5,15 +5,19 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use domain::retry::backoff_ms;
 use domain::state::{Happening, Move, State};
-use schemas::{BuildResult, Event, ExtractOutcome, Fault, JobId, JobResult, Report};
+use schemas::{
+    BuildResult, CollectResult, Event, ExtractOutcome, Fault, HeldRevisions, JobId, JobResult, Report, StoreId,
+};
 use sea_orm::{ConnectionTrait, Value};
 
+use crate::condemned::{self, Verdict};
 use crate::db::{Records, RecordsError, clock_ms};
 use crate::events::{self, JobEvent};
 use crate::finish::{self, Ended};
 use crate::insert::Template;
 use crate::jobs::JobRow;
 use crate::publish::ToPublish;
+use crate::retention::CollectTimes;
 use crate::{lanes, promote, requests, sql};
 
 /// What a batch came to.
@@ -42,6 +46,7 @@ impl Records {
         let names = lanes::around(&tx, &ids).await?;
         let locked = lanes::lock(&tx, &names).await?;
         let mut batch = Batch { rows: promote::load(&tx, ids).await?, now_ms, ..Batch::default() };
+        batch.verdicts = verdicts(&tx, &batch.rows, reports).await?;
         for report in reports {
             batch.apply(report)?;
         }
@@ -68,9 +73,32 @@ struct Batch {
     revisions: Vec<Vec<Value>>,
     packs: Vec<Vec<Value>>,
     sends: Vec<(JobId, schemas::ChannelName)>,
+    /// Of builds that name what is condemned, by job.
+    verdicts: HashMap<String, Verdict>,
+    rescued: Vec<(StoreId, Vec<String>)>,
+    held: Vec<Held>,
+    collected: Vec<Collected>,
     applied: usize,
     ignored: usize,
     unknown: Vec<Report>,
+}
+
+/// What a site said that it holds of a distribution.
+struct Held {
+    subscriber: String,
+    distribution: String,
+    as_of_ms: i64,
+    revisions: Vec<u64>,
+    /// It named all that it holds, not only what the job was about.
+    is_all: bool,
+}
+
+struct Collected {
+    job: JobId,
+    store: StoreId,
+    distribution: String,
+    times: CollectTimes,
+    result: CollectResult,
 }
 
 #[derive(Default, Clone)]
@@ -109,6 +137,10 @@ impl Batch {
             self.unknown.push(report.clone());
             return Ok(());
         };
+        let refused = self.verdicts.get(&id).filter(|verdict| !verdict.refused.is_empty());
+        let refused = refused.filter(|_| matches!(report.event, Event::Succeeded { .. }));
+        let refused = refused.map(|verdict| Report { event: refusal(verdict), ..report.clone() });
+        let report = refused.as_ref().unwrap_or(report);
         let happening = match &report.event {
             Event::Started {} => Happening::Started { attempt: report.attempt },
             Event::Succeeded { .. } => Happening::Succeeded,
@@ -169,13 +201,14 @@ impl Batch {
     fn retry(&mut self, id: &str, attempt: u32, report: &Report) {
         self.set_state(id, State::Waiting);
         let (seed, now_ms) = (self.rows[id].id.0.as_u64_pair().0, self.now_ms);
+        let not_before_ms = self.verdicts.get(id).map_or(0, |verdict| verdict.not_before_ms);
         if let Some(row) = self.rows.get_mut(id) {
             row.attempt = attempt;
         }
         let change = self.change(id);
         change.state = Some(State::Waiting);
         change.attempt = attempt as i32;
-        change.not_before_ms = now_ms + backoff_ms(attempt, seed);
+        change.not_before_ms = not_before_ms.max(now_ms + backoff_ms(attempt, seed));
         change.unpublish = true;
         let mut detail = None;
         if let Event::Failed { fault, .. } = &report.event {
@@ -205,7 +238,7 @@ impl Batch {
             Event::Succeeded { took_ms, result } => {
                 change.took_ms = Some(*took_ms);
                 change.result = Some(serde_json::to_string(result)?);
-                self.succeeded(id, result)?;
+                self.succeeded(id, report.at_ms, result)?;
             }
             Event::Failed { took_ms, fault } => {
                 change.took_ms = Some(*took_ms);
@@ -218,7 +251,7 @@ impl Batch {
         Ok(())
     }
 
-    fn succeeded(&mut self, id: &str, result: &JobResult) -> Result<(), RecordsError> {
+    fn succeeded(&mut self, id: &str, at_ms: i64, result: &JobResult) -> Result<(), RecordsError> {
         match result {
             JobResult::Build(build) => self.built(id, build),
             JobResult::Send(send) => {
@@ -228,12 +261,15 @@ impl Batch {
                 change.moved = Some(send.bytes_fetched as i64);
                 let revision = self.rows[id].raw.revision;
                 self.holding(id).stored = revision;
+                self.held(id, at_ms, revision, send.held.as_ref());
                 Ok(())
             }
+            JobResult::Collect(collect) => self.collected(id, collect),
             JobResult::Extract(extract) => {
                 let change = self.changes.entry(id.to_owned()).or_default();
                 change.files = Some((extract.files_written + extract.files_removed) as i64);
                 change.moved = Some(0);
+                self.held(id, at_ms, None, extract.held.as_ref());
                 if extract.outcome != ExtractOutcome::Superseded {
                     let row = &self.rows[id];
                     let revision = row.raw.revision;
@@ -255,6 +291,29 @@ impl Batch {
         self.holdings.entry(key).or_default()
     }
 
+    fn held(&mut self, id: &str, at_ms: i64, sent: Option<i64>, said: Option<&HeldRevisions>) {
+        let row = &self.rows[id].raw;
+        let mut revisions: Vec<u64> = said.map(|held| held.revisions.clone()).unwrap_or_default();
+        revisions.extend(sent.map(|number| number as u64).filter(|number| !revisions.contains(number)));
+        if let (Some(subscriber), false) = (&row.subscriber, revisions.is_empty()) {
+            self.held.push(Held {
+                subscriber: subscriber.clone(),
+                distribution: row.distribution.clone(),
+                as_of_ms: said.map_or(at_ms, |held| held.as_of_ms),
+                revisions,
+                is_all: said.is_some(),
+            });
+        }
+    }
+
+    fn collected(&mut self, id: &str, result: &CollectResult) -> Result<(), RecordsError> {
+        let row = &self.rows[id];
+        let Template::Collect { store, times, .. } = serde_json::from_str(&row.raw.task)? else { return Ok(()) };
+        let (job, distribution) = (row.id, row.raw.distribution.clone());
+        self.collected.push(Collected { job, store, distribution, times, result: result.clone() });
+        Ok(())
+    }
+
     fn built(&mut self, id: &str, build: &BuildResult) -> Result<(), RecordsError> {
         let row = self.rows[id].clone();
         let change = self.changes.entry(id.to_owned()).or_default();
@@ -262,6 +321,7 @@ impl Batch {
         change.moved = Some(build.bytes_uploaded as i64);
         change.files = Some(build.files_read as i64);
         let Some(new) = &build.revision else { return Ok(()) };
+        let Template::Build { store, send_on, .. } = serde_json::from_str(&row.raw.task)? else { return Ok(()) };
         change.revision = Some(new.number as i64);
         let name = row.raw.distribution.clone();
         let new_bytes: u64 = new.packs.iter().filter(|p| p.new).map(|p| p.bytes).sum();
@@ -280,7 +340,11 @@ impl Batch {
             (new_bytes as i64).into(),
             id.to_owned().into(),
             self.now_ms.into(),
+            store.to_string().into(),
         ]);
+        if let Some(verdict) = self.verdicts.remove(id) {
+            self.rescued.push((store, verdict.rescued));
+        }
         for pack in &new.packs {
             self.packs.push(vec![
                 name.clone().into(),
@@ -289,9 +353,7 @@ impl Batch {
                 (pack.bytes as i64).into(),
             ]);
         }
-        if let Template::Build { send_on, .. } = serde_json::from_str(&row.raw.task)? {
-            self.sends.extend(send_on.into_iter().map(|channel| (row.id, channel)));
-        }
+        self.sends.extend(send_on.into_iter().map(|channel| (row.id, channel)));
         Ok(())
     }
 
@@ -300,6 +362,11 @@ impl Batch {
         events::insert(c, &self.events).await?;
         self.write_revisions(c).await?;
         self.write_holdings(c).await?;
+        self.write_held(c).await?;
+        for one in &self.collected {
+            let of = (one.store, one.distribution.as_str());
+            condemned::record(c, one.job, of, &one.result, one.times, self.now_ms).await?;
+        }
         for (job, channel) in &self.sends {
             requests::send_of_new_revision(c, *job, channel, self.now_ms).await?;
         }
@@ -395,10 +462,37 @@ impl Batch {
 
     async fn write_revisions(&self, c: &impl ConnectionTrait) -> Result<(), RecordsError> {
         let head = "INSERT INTO tide_revisions (distribution, number, header, header_bytes, index_digest, index_bytes, files, \
-            directories, links, bytes, stored_bytes, new_bytes, job_id, created_ms)";
+            directories, links, bytes, stored_bytes, new_bytes, job_id, created_ms, store)";
         sql::insert_rows(c, head, &self.revisions, "ON CONFLICT (distribution, number) DO NOTHING").await?;
         let head = "INSERT INTO tide_packs (distribution, number, digest, bytes)";
         sql::insert_rows(c, head, &self.packs, "ON CONFLICT (distribution, number, digest) DO NOTHING").await?;
+        for (store, objects) in &self.rescued {
+            condemned::rescue(c, *store, objects).await?;
+        }
+        Ok(())
+    }
+
+    /// Of two reports the one that looked later counts, whichever comes first.
+    async fn write_held(&self, c: &impl ConnectionTrait) -> Result<(), RecordsError> {
+        for held in &self.held {
+            let rows: Vec<Vec<Value>> = held
+                .revisions
+                .iter()
+                .map(|number| {
+                    let (subscriber, distribution) = (held.subscriber.clone(), held.distribution.clone());
+                    vec![subscriber.into(), distribution.into(), (*number as i64).into(), held.as_of_ms.into()]
+                })
+                .collect();
+            let head = "INSERT INTO tide_kept (subscriber, distribution, revision, as_of_ms)";
+            let tail = "ON CONFLICT (subscriber, distribution, revision) DO UPDATE SET as_of_ms = excluded.as_of_ms
+                WHERE excluded.as_of_ms > tide_kept.as_of_ms";
+            sql::insert_rows(c, head, &rows, tail).await?;
+            if held.is_all {
+                let text = "DELETE FROM tide_kept WHERE subscriber = $1 AND distribution = $2 AND as_of_ms < $3";
+                let (subscriber, distribution) = (held.subscriber.clone(), held.distribution.clone());
+                sql::exec(c, text, vec![subscriber.into(), distribution.into(), held.as_of_ms.into()]).await?;
+            }
+        }
         Ok(())
     }
 
@@ -456,6 +550,37 @@ impl Batch {
     }
 }
 
+/// What stands against the revisions in these reports.
+async fn verdicts(
+    c: &impl ConnectionTrait,
+    rows: &HashMap<String, JobRow>,
+    reports: &[Report],
+) -> Result<HashMap<String, Verdict>, RecordsError> {
+    let mut verdicts = HashMap::new();
+    for report in reports {
+        let Event::Succeeded { result: JobResult::Build(BuildResult { revision: Some(new), .. }), .. } = &report.event
+        else {
+            continue;
+        };
+        let Some(job) = rows.get(&report.job.to_string()).filter(|job| !job.state.is_terminal()) else { continue };
+        if let Template::Build { store, .. } = serde_json::from_str(&job.raw.task)? {
+            let verdict = condemned::judge(c, job, report.attempt, store, new).await?;
+            verdicts.insert(job.raw.id.clone(), verdict);
+        }
+    }
+    Ok(verdicts)
+}
+
+fn refusal(verdict: &Verdict) -> Event {
+    let named = verdict.refused.first().map_or("", String::as_str);
+    let count = verdict.refused.len();
+    let what = format!(
+        "the revision names {count} objects whose deletion may have come after the builder saw them, such as {named}; \
+         it is built again, and they are uploaded again"
+    );
+    Event::Failed { took_ms: 0, fault: Fault::transient("content-condemned", what) }
+}
+
 const UPDATE_JOBS: &str = "UPDATE tide_jobs SET
         state = COALESCE(v.state, tide_jobs.state), attempt = v.attempt,
         not_before_ms = v.not_before, worker = COALESCE(v.worker, tide_jobs.worker),
@@ -468,7 +593,7 @@ const UPDATE_JOBS: &str = "UPDATE tide_jobs SET
         ended_ms = v.ended,
         published_ms = CASE WHEN v.unpublish = 1 THEN NULL ELSE tide_jobs.published_ms END,
         carried_by = CASE WHEN v.unpublish = 1 THEN NULL ELSE tide_jobs.carried_by END,
-        lease_until_ms = CASE WHEN v.state = 'running' AND tide_jobs.kind = 'build' THEN {now_ms} + 30000 ELSE NULL END
+        lease_until_ms = CASE WHEN v.state = 'running' AND tide_jobs.kind IN ('build', 'collect') THEN {now_ms} + 30000 ELSE NULL END
     FROM v WHERE tide_jobs.id = v.id AND tide_jobs.state IN ('waiting', 'queued', 'running')";
 
 /// The fault with which a report of an unknown job is put aside.

@@ -81,7 +81,7 @@ impl Records {
             ]);
         }
         let rest = "UPDATE tide_jobs SET progress = v.progress, progress_ms = {now_ms}, worker = COALESCE(tide_jobs.worker, v.worker),
-                lease_until_ms = CASE WHEN tide_jobs.kind = 'build' AND tide_jobs.state = 'running' THEN {now_ms} + 30000
+                lease_until_ms = CASE WHEN tide_jobs.kind IN ('build', 'collect') AND tide_jobs.state = 'running' THEN {now_ms} + 30000
                     ELSE tide_jobs.lease_until_ms END
             FROM v WHERE tide_jobs.id = v.id AND tide_jobs.attempt = v.attempt AND tide_jobs.state IN ('queued', 'running')";
         sql::with_rows(self.writer(), &["id", "attempt", "progress", "worker"], &rows, rest).await?;

@@ -101,9 +101,9 @@ impl Records {
         Ok(snapshot)
     }
 
-    /// Whether this revision of the distribution is recorded.
+    /// Whether this revision of the distribution is recorded and kept.
     pub async fn has_revision(&self, distribution: &DistributionName, number: u64) -> Result<bool, RecordsError> {
-        let text = "SELECT number FROM tide_revisions WHERE distribution = $1 AND number = $2";
+        let text = "SELECT number FROM tide_revisions WHERE distribution = $1 AND number = $2 AND retired_ms IS NULL";
         let values = vec![distribution.to_string().into(), (number as i64).into()];
         Ok(sql::number(self.reader(), text, values).await?.is_some())
     }

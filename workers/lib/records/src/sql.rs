@@ -46,7 +46,7 @@ fn statement(c: &impl ConnectionTrait, text: &str, values: Vec<Value>) -> Statem
     Statement::from_sql_and_values(c.get_database_backend(), spell(c, text), values)
 }
 
-/// Replaces `{now_ms}`, `{for_update}` and `{skip_locked}`; SQLite has one writer and needs no row locks.
+/// Replaces `{now_ms}`, `{for_update}`, `{share_r}` and `{skip_locked}`; SQLite has one writer and needs no row locks.
 fn spell(c: &impl ConnectionTrait, text: &str) -> String {
     if !text.contains('{') {
         return text.to_owned();
@@ -57,7 +57,9 @@ fn spell(c: &impl ConnectionTrait, text: &str) -> String {
     } else {
         ("CAST((julianday('now') - 2440587.5) * 86400000 AS INTEGER)", "", "")
     };
-    text.replace("{now_ms}", now).replace("{for_update}", for_update).replace("{skip_locked}", skip_locked)
+    let share = if postgres { "FOR SHARE OF r" } else { "" };
+    let text = text.replace("{now_ms}", now).replace("{for_update}", for_update);
+    text.replace("{share_r}", share).replace("{skip_locked}", skip_locked)
 }
 
 /// `$1, $2, …` for `count` values, beginning with number `first`.

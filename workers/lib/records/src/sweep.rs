@@ -86,7 +86,7 @@ impl Records {
         Ok(swept)
     }
 
-    async fn fenced(&self, term: &Term) -> Result<DatabaseTransaction, RecordsError> {
+    pub(crate) async fn fenced(&self, term: &Term) -> Result<DatabaseTransaction, RecordsError> {
         let tx = self.begin().await?;
         fence(&tx, term).await?;
         Ok(tx)
@@ -131,7 +131,7 @@ impl Records {
         let text = "SELECT j.id, j.attempt, j.lane, s.open_jobs, CASE WHEN j.published_ms < s.presence_before_ms
                 AND s.presence_before_ms <= (SELECT number FROM tide_meta WHERE name = 'reports_through_ms') THEN 1 ELSE 0 END AS old
             FROM tide_jobs j JOIN tide_sites s ON s.subscriber = j.subscriber
-            WHERE j.kind <> 'build' AND j.state IN ('queued', 'running') AND j.published_ms IS NOT NULL LIMIT 20000";
+            WHERE j.kind IN ('send', 'extract') AND j.state IN ('queued', 'running') AND j.published_ms IS NOT NULL LIMIT 20000";
         let published: Vec<Published> = sql::rows(self.reader(), text, vec![]).await?;
         let mut lists: HashMap<&str, HashSet<JobId>> = HashMap::new();
         for job in &published {
@@ -150,7 +150,7 @@ impl Records {
 
     async fn free_unstarted(&self, term: &Term, thresholds: &Thresholds) -> Result<u64, RecordsError> {
         // 2^publications by shifting: the interval doubles with every try, up to 1,024 times the first.
-        let text = "SELECT id, attempt, lane, 1 AS old, '' AS open_jobs FROM tide_jobs WHERE kind = 'build' AND state = 'queued' AND started_ms IS NULL
+        let text = "SELECT id, attempt, lane, 1 AS old, '' AS open_jobs FROM tide_jobs WHERE kind IN ('build', 'collect') AND state = 'queued' AND started_ms IS NULL
             AND published_ms < {now_ms} - $1 * (1 << CASE WHEN publications > 10 THEN 10 WHEN publications < 1 THEN 0 ELSE publications - 1 END)
             LIMIT 500";
         let found: Vec<Published> = sql::rows(self.reader(), text, vec![thresholds.unstarted_after_ms.into()]).await?;
@@ -195,7 +195,7 @@ impl Records {
     /// Builds whose builder has been silent past the lease, while somebody was listening.
     async fn take_over_builds(&self, term: &Term) -> Result<u64, RecordsError> {
         let hearing = self.hearing().await?;
-        let text = "SELECT id FROM tide_jobs WHERE kind = 'build' AND state = 'running' AND lease_until_ms < $1 AND $2 + 30000 < $1 LIMIT 500";
+        let text = "SELECT id FROM tide_jobs WHERE kind IN ('build', 'collect') AND state = 'running' AND lease_until_ms < $1 AND $2 + 30000 < $1 LIMIT 500";
         let values = vec![hearing.judged_ms.into(), hearing.listening_since_ms.into()];
         let lost = sql::texts(self.reader(), text, values).await?;
         self.happen(

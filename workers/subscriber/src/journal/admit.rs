@@ -191,6 +191,6 @@ fn to_be_done_again(event: &Event, ended_attempt: u32, asked_attempt: u32) -> bo
 pub(super) fn priority_of(task: &Task) -> Priority {
     match task {
         Task::Send(send) => send.priority,
-        Task::Build(_) | Task::Extract(_) => Priority::Medium,
+        Task::Build(_) | Task::Extract(_) | Task::Collect(_) => Priority::Medium,
     }
 }

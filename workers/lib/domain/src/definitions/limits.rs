@@ -23,6 +23,9 @@ pub const GLOBS_MAX: usize = 1_000;
 pub const GLOB_BYTES_MAX: usize = 1_000;
 pub const PLATFORMS_MAX: usize = 100;
 pub const REVISIONS_MAX: u64 = 10_000;
+/// Of revisions, in seconds.
+pub const AGE_S_MIN: u64 = 60;
+pub const AGE_S_MAX: u64 = 10 * 366 * 86_400;
 /// Builds, sends or relays at a time.
 pub const CONCURRENCY_MAX: u64 = 10_000;
 /// Bytes per second, or bits per second of a link.

@@ -39,6 +39,7 @@ pub fn validate(declared: &Declared, existing: &Definitions) -> Result<Accepted,
     fleet.nothing_is_listed_twice(&mut findings);
     fleet.schedules_are_given(&mut findings);
     fleet.zones_agree(&mut findings);
+    fleet.deletes_first_only_at_one(&mut findings);
     target_check::targets_are_sound_and_apart(&fleet, &mut findings);
     if !findings.errors.is_empty() {
         return Err(findings.sorted());
@@ -210,6 +211,18 @@ impl Fleet<'_> {
                     message,
                     "give the channel its own `time_zone`",
                 );
+            }
+        }
+    }
+
+    /// With more revisions kept, nothing needs to go before another comes (SPEC O2).
+    fn deletes_first_only_at_one(&self, findings: &mut Findings) {
+        for (name, distribution) in &self.definitions.distributions {
+            if distribution.delete_before_receive && distribution.max_revisions != 1 {
+                let kept = distribution.max_revisions;
+                let message = format!("`delete_before_receive` would delete revisions that `max_revisions: {kept}` keeps");
+                let field = format!("distributions.{name}.delete_before_receive");
+                findings.add(self.places, code::VALUE_INVALID, &field, message, "set `max_revisions: 1`, or take it out");
             }
         }
     }

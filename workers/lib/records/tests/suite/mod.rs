@@ -9,6 +9,7 @@ pub mod query;
 pub mod refresh;
 pub mod requests;
 pub mod results;
+pub mod retention;
 pub mod schedules;
 pub mod sweeping;
 
@@ -139,7 +140,7 @@ impl Scene {
     }
 }
 
-fn planned(kind: &str, lane: Lane, subscriber: Option<&str>, distribution: &str, template: Template) -> PlannedJob {
+pub fn planned(kind: &str, lane: Lane, subscriber: Option<&str>, distribution: &str, template: Template) -> PlannedJob {
     let channel = if let Lane::Site(site) = &lane { Some(site.channel.clone()) } else { None };
     PlannedJob {
         id: JobId::planned(RequestId(Uuid::now_v7()), kind),
@@ -158,7 +159,7 @@ fn planned(kind: &str, lane: Lane, subscriber: Option<&str>, distribution: &str,
     }
 }
 
-fn store() -> StoreId {
+pub fn store() -> StoreId {
     StoreId(Uuid::nil())
 }
 
@@ -238,6 +239,7 @@ pub fn extracted() -> JobResult {
         bytes_written: 100,
         previous: None,
         kept: vec![],
+        held: None,
     })
 }
 
