@@ -120,7 +120,7 @@ pub struct Distribution {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub max_age: Option<Span>,
     /// Only with `max_revisions: 1`: a site deletes what the new revision does not share before it receives it.
-    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    #[serde(default)]
     pub delete_before_receive: bool,
     #[serde(default)]
     pub encryption: Encryption,

@@ -16,10 +16,14 @@ pub struct Up {
 impl Up {
     /// Returns once all roles run.
     pub fn start(folder: &Path) -> Up {
+        Up::start_with(folder, &[])
+    }
+
+    pub fn start_with(folder: &Path, flags: &[&str]) -> Up {
         let data = data(folder);
         let log = folder.join("up.log");
         let mut command = program();
-        command.args(["up", "--drain-time", "2s", "--data"]).arg(&data);
+        command.args(["up", "--drain-time", "2s", "--data"]).arg(&data).args(flags);
         let before = std::fs::read_to_string(&log).unwrap_or_default().matches(GREETING).count();
         let mut process = Process::start("up", &mut command, &log);
         process.await_text(GREETING, before + 1, START);

@@ -7,6 +7,7 @@ mod auth;
 mod database;
 mod dead_letters;
 mod fault;
+mod garbage;
 mod ids;
 mod jobs;
 mod lanes;

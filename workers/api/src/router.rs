@@ -17,7 +17,9 @@ use records::Records;
 use crate::auth::{self, HEALTH_PATH, Token};
 use crate::fault::ApiFault;
 use crate::limits::{ANSWER_TIME_MAX, APPLY_BYTES_MAX, BODY_BYTES_MAX};
-use crate::{apply, database, dead_letters, jobs, lanes, objects, query, requests, routes, schedules, sheets, status};
+use crate::{
+    apply, database, dead_letters, garbage, jobs, lanes, objects, query, requests, routes, schedules, sheets, status,
+};
 
 /// What routes work with; each takes only its own part.
 #[derive(Clone)]
@@ -75,6 +77,7 @@ fn paths() -> Router<Tools> {
         .route("/v1/dead-letters/{id}", get(dead_letters::one))
         .route("/v1/dead-letters/{id}/replay", post(dead_letters::replay))
         .route("/v1/dead-letters/{id}/drop", post(dead_letters::discard))
+        .route("/v1/garbage", get(garbage::get))
         .route("/v1/database", get(database::get))
         .route("/v1/database/views", get(database::views))
 }

@@ -11,6 +11,7 @@ mod error;
 pub mod exit;
 pub mod files;
 pub mod follow;
+mod gc;
 mod http;
 mod lanes;
 mod objects;
@@ -61,6 +62,7 @@ pub async fn run(verb: VerbCommand) -> ExitCode {
             with(&v.client, async |c| ask::cancel(c, v.args.clone(), v.client.output).await).await
         }
         VerbCommand::Retry(v) => with(&v.client, async |c| ask::retry(c, v.args.clone(), v.client.output).await).await,
+        VerbCommand::Gc(v) => with(&v.client, async |c| gc::run(c, v.args.clone(), v.client.output).await).await,
         VerbCommand::Pause(v) => with(&v.client, async |c| lanes::hold(c, &v.args, true, v.client.output).await).await,
         VerbCommand::Resume(v) => {
             with(&v.client, async |c| lanes::hold(c, &v.args, false, v.client.output).await).await

@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::time::Instant;
 
-use records::{ControlToSend, Fleet, RecordsError, Term};
+use records::{ControlToSend, Fleet, RecordsError, Retirement, Term};
 use schemas::SubscriberName;
 
 use crate::Tools;
@@ -12,7 +12,7 @@ use crate::Tools;
 const LEASE: &str = "scheduler";
 
 pub async fn run(tools: &Tools) -> anyhow::Result<()> {
-    let mut leader = Leader { term: None, renewed: Instant::now(), swept: None, children: None };
+    let mut leader = Leader { term: None, renewed: Instant::now(), swept: None, retired: None, children: None };
     while !tools.shutdown.is_cancelled() {
         match leader.turn(tools).await {
             Ok(()) => {}
@@ -37,6 +37,7 @@ struct Leader {
     term: Option<Term>,
     renewed: Instant,
     swept: Option<Instant>,
+    retired: Option<Instant>,
     /// Who may fetch from whom, under the fleet's version.
     children: Option<(u64, BTreeMap<SubscriberName, Vec<SubscriberName>>)>,
 }
@@ -61,6 +62,24 @@ impl Leader {
             self.swept = Some(Instant::now());
             self.sweep(tools, &term).await?;
             self.tell(tools).await?;
+        }
+        if self.retired.is_none_or(|at| at.elapsed() >= tools.config.retention.every()) {
+            self.retired = Some(Instant::now());
+            self.retire(tools, &term).await?;
+        }
+        Ok(())
+    }
+
+    /// Retires revisions beyond what is kept, and asks for a collection if something is due.
+    async fn retire(&self, tools: &Tools, term: &Term) -> Result<(), RecordsError> {
+        let retention = &tools.config.retention;
+        let fleet = tools.records.fleet_in_effect().await?;
+        let retired = tools.records.retire(Some(term), &Retirement::of(&fleet), &retention.times()).await?;
+        if retired.revisions > 0 {
+            tracing::info!(revisions = retired.revisions, objects = retired.objects, bytes = retired.bytes, "retired");
+        }
+        if tools.records.ask_collection(term, &fleet, retention.list_every_ms()).await? {
+            tools.asked.notify_one();
         }
         Ok(())
     }

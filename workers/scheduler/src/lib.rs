@@ -5,6 +5,7 @@ mod intake;
 mod lead;
 mod plan;
 mod planner;
+mod retention;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,6 +15,8 @@ use queue::Queue;
 use records::{Records, Thresholds};
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
+
+pub use retention::Retention;
 
 #[derive(Debug, Clone)]
 pub struct Config {
@@ -28,6 +31,7 @@ pub struct Config {
     /// How often requests that others stored are looked for.
     pub poll: Duration,
     pub thresholds: Thresholds,
+    pub retention: Retention,
 }
 
 impl Default for Config {
@@ -39,6 +43,7 @@ impl Default for Config {
             sweep: Duration::from_secs(1),
             poll: Duration::from_millis(200),
             thresholds: Thresholds::default(),
+            retention: Retention::default(),
         }
     }
 }

@@ -2,6 +2,7 @@
 //! only where the two differ, and names each by an id derived from the request.
 
 mod build;
+mod collect;
 mod deliver;
 
 use std::collections::BTreeSet;
@@ -12,6 +13,7 @@ use schemas::definitions::Distribution;
 use schemas::{ChannelName, Definitions, DistributionName, Request, RequestKind, Schedule, StoreId, SubscriberName};
 
 use build::build;
+pub use collect::collections;
 use deliver::Deliveries;
 
 /// Syncs run in a lane of their own (SPEC §10, 3).
@@ -41,7 +43,11 @@ pub fn concerned(fleet: &Fleet, request: &Request) -> Result<BTreeSet<Distributi
             && in_components(d, &selector.components)
     };
     Ok(match request.kind {
-        RequestKind::Build | RequestKind::Rollback | RequestKind::Extract | RequestKind::Sync => of(&named),
+        RequestKind::Build
+        | RequestKind::Rollback
+        | RequestKind::Extract
+        | RequestKind::Sync
+        | RequestKind::Collect => of(&named),
         RequestKind::Send => {
             let listed: BTreeSet<&DistributionName> =
                 selector.channels.iter().flat_map(|c| &definitions.channels[c].distributions).collect();
@@ -123,7 +129,7 @@ pub fn plan(
         RequestKind::Sync => syncs(&view, &distributions),
         RequestKind::Refresh => refreshes(&view, &distributions, changed),
         RequestKind::Rollback => rollbacks(&view, &distributions),
-        RequestKind::Cancel | RequestKind::Retry => Ok(Vec::new()),
+        RequestKind::Cancel | RequestKind::Retry | RequestKind::Collect => Ok(Vec::new()),
     }
 }
 

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use records::{Fleet, PendingRequest, PlannedJob, RecordsError, STEP_MAX};
+use records::{Fleet, PendingRequest, PlannedJob, RecordsError, Retirement, STEP_MAX};
 use schemas::{Request, RequestKind};
 
 use crate::Tools;
@@ -67,7 +67,7 @@ impl From<RecordsError> for Obstacle {
 async fn process(tools: &Tools, fleet: &mut Option<Arc<Fleet>>, pending: PendingRequest) {
     worker::step::mark("plan");
     let id = pending.request.id;
-    let outcome = carry_out(tools, fleet, &pending.request).await;
+    let outcome = carry_out(tools, fleet, &pending).await;
     let written = match outcome {
         Ok(note) => tools.records.planned(id, note.as_deref()).await,
         Err(Obstacle::Fault(fault)) => {
@@ -87,10 +87,16 @@ async fn process(tools: &Tools, fleet: &mut Option<Arc<Fleet>>, pending: Pending
 async fn carry_out(
     tools: &Tools,
     fleet: &mut Option<Arc<Fleet>>,
-    request: &Request,
+    pending: &PendingRequest,
 ) -> Result<Option<String>, Obstacle> {
+    let request = &pending.request;
     match request.kind {
         RequestKind::Cancel => cancel(tools, request).await,
+        RequestKind::Collect => {
+            let fleet = current(tools, fleet).await?;
+            let jobs = collect(tools, &fleet, request, pending.origin == records::COLLECTIONS_ORIGIN).await?;
+            insert(tools, request, jobs).await
+        }
         RequestKind::Retry => {
             let jobs = tools.records.retries(request.id, &request.selector.jobs).await?;
             insert(tools, request, jobs).await
@@ -137,12 +143,43 @@ async fn plan(tools: &Tools, fleet: &Fleet, request: &Request) -> Result<Vec<Pla
     if let (RequestKind::Rollback, Some(number)) = (request.kind, request.options.revision) {
         for distribution in &distributions {
             if !tools.records.has_revision(distribution, number).await? {
-                let reason = format!("distribution {distribution} has no revision {number}");
+                let reason = format!("distribution {distribution} keeps no revision {number}");
                 return Err(PlanFault { code: "revision-unknown", reason }.into());
             }
         }
     }
-    Ok(plan::plan(fleet, &snapshot, &changed, request)?)
+    let jobs = plan::plan(fleet, &snapshot, &changed, request)?;
+    if request.kind == RequestKind::Rollback {
+        they_are_kept(tools, &jobs).await?;
+    }
+    Ok(jobs)
+}
+
+/// Without a number a rollback goes to the revision before, which may be retired.
+async fn they_are_kept(tools: &Tools, jobs: &[PlannedJob]) -> Result<(), Obstacle> {
+    for (distribution, number) in jobs.iter().filter_map(|job| Some((&job.distribution, job.revision?))) {
+        if !tools.records.has_revision(distribution, number).await? {
+            let reason =
+                format!("distribution {distribution} keeps no revision {number}; name another with --revision");
+            return Err(PlanFault { code: "revision-unknown", reason }.into());
+        }
+    }
+    Ok(())
+}
+
+/// The leader's own request, which retired what was to retire, is for what is due; a person's is for everything.
+async fn collect(tools: &Tools, fleet: &Fleet, request: &Request, own: bool) -> Result<Vec<PlannedJob>, Obstacle> {
+    let concerned = plan::concerned(fleet, request)?;
+    let retention = &tools.config.retention;
+    let stores = if own {
+        tools.records.collections_due(retention.list_every_ms()).await?
+    } else {
+        let mut rules = Retirement::of(fleet);
+        rules.retain(|rule| concerned.contains(&rule.distribution));
+        tools.records.retire(None, &rules, &retention.times()).await?;
+        tools.records.stores().await?
+    };
+    Ok(plan::collections(fleet, request, &concerned, stores, retention.times()))
 }
 
 async fn insert(tools: &Tools, request: &Request, jobs: Vec<PlannedJob>) -> Result<Option<String>, Obstacle> {

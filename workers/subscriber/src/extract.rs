@@ -24,7 +24,7 @@ const REFETCHES_MAX: u32 = 3;
 /// How often the tree's figures are looked at.
 const LOOK_EVERY: Duration = Duration::from_millis(200);
 
-pub async fn run(site: &Site, job: JobId, task: &ExtractTask, context: &Context) -> Result<ExtractResult, Halt> {
+pub async fn run(site: &Arc<Site>, job: JobId, task: &ExtractTask, context: &Context) -> Result<ExtractResult, Halt> {
     let target = target::resolve(task, &site.variables())?;
     site.journal.note_step(job, "stage").await?;
     let manifest = match manifest::held(&site.depot.store, task.store, task.revision).await? {
@@ -36,7 +36,8 @@ pub async fn run(site: &Site, job: JobId, task: &ExtractTask, context: &Context)
         match install(site, task, &target, &manifest, context).await? {
             Ok(installed) => {
                 site.journal.note_target(task.store, &target).await?;
-                return Ok(result(task, &target, installed));
+                let held = site.retention.settle(site, task.store, task.keep).await;
+                return Ok(ExtractResult { held, ..result(task, &target, installed) });
             }
             Err(error) if error.frame_missing().is_some() => {
                 tracing::info!(%job, distribution = %task.distribution, %error, "what is lacking is fetched first");
@@ -197,5 +198,6 @@ fn result(task: &ExtractTask, target: &std::path::Path, installed: Installed) ->
         bytes_written: installed.bytes_written,
         previous: installed.previous,
         kept: installed.kept,
+        held: None,
     }
 }

@@ -15,6 +15,7 @@ mod limits;
 mod orders;
 mod own_process;
 mod presence;
+mod retention;
 mod run;
 mod send;
 pub mod serve;

@@ -24,6 +24,7 @@ use crate::limits::SiteLimits;
 use crate::orders::Orders;
 use crate::own_process;
 use crate::presence::PresenceLoop;
+use crate::retention::Retention;
 use crate::serve::{self, Outflow, ServeConfig, Serving, Upstreams};
 use crate::site::{Site, machine};
 use crate::slots::Slots;
@@ -66,6 +67,7 @@ pub async fn run(
     let progress = board.publish(queue.clone(), stop.clone());
     let tools = site.lane_tools(&config, queue.clone(), reporter.clone(), board, stop.clone());
     repeat_unconfirmed(&tools).await?;
+    site.site.retention.resume(&site.site).await;
 
     let told = tokio::spawn(own_process::follow(site.site.clone(), config.log.clone(), stop.clone()));
     let presence = tokio::spawn(site.presence(&config, queue.clone(), &serving, stop.clone()).run());
@@ -90,6 +92,7 @@ pub async fn run(
     if let Some(serving) = serving {
         serving.ended().await;
     }
+    site.site.retention.ended().await;
     site.journal.close().await;
     worked?;
     Ok(controlled?)
@@ -134,6 +137,7 @@ impl Opened {
                 retries: config.retries,
                 observe: config.observe.clone(),
             },
+            retention: Retention::default(),
             work_dir: dir.clone(),
             machine: machine(config),
         });

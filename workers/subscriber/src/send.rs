@@ -18,7 +18,7 @@ use crate::target;
 const CHECKPOINT_EVERY: Duration = Duration::from_secs(5);
 
 pub async fn run(
-    site: &Site,
+    site: &Arc<Site>,
     job: JobId,
     task: &SendTask,
     before: Transfer,
@@ -34,6 +34,9 @@ pub async fn run(
         Order { id: task.store, revision: task.revision, sources, floor: terms.floor, before: before.sources.clone() };
     let fetch = Fetch::new(&site.depot, order, context)?;
     let manifest = fetch.manifest().await?;
+    if task.keep.is_some_and(|keep| keep.delete_first) {
+        site.retention.make_room(site, task.store, manifest.header.index.digest).await?;
+    }
     let plan = fetch.plan(&manifest, held_trees(site, task, &manifest).await?).await?;
     let count = Count::new(&before, &manifest, &plan);
     site.journal.note_transfer(job, &count.transfer(&fetch)).await?;
@@ -41,7 +44,8 @@ pub async fn run(
     let brought = bring(site, job, &fetch, &manifest, plan, &count).await;
     site.journal.note_transfer(job, &count.transfer(&fetch)).await?;
     brought?;
-    Ok(result(&manifest, &count, &fetch))
+    let held = site.retention.settle(site, task.store, task.keep).await;
+    Ok(SendResult { held, ..result(&manifest, &count, &fetch) })
 }
 
 /// Bytes lacking at the first start, and bytes that came before a restart without being counted.
@@ -110,5 +114,6 @@ fn result(manifest: &Manifest, count: &Count, fetch: &Fetch<'_>) -> SendResult {
         bytes_fetched: fetch.bytes() + count.uncounted,
         already_held: count.needed == 0,
         sources: fetch.given(),
+        held: None,
     }
 }

@@ -13,6 +13,7 @@ use crate::fetch::Depot;
 use crate::halt::Halt;
 use crate::journal::{Journal, OpenJob};
 use crate::orders::Orders;
+use crate::retention::Retention;
 use crate::serve::Upstreams;
 use crate::sources::SourceBook;
 use crate::{extract, send};
@@ -24,6 +25,7 @@ pub struct Site {
     /// Where the site's own server reads through to.
     pub upstreams: Upstreams,
     pub depot: Depot,
+    pub retention: Retention,
     pub work_dir: PathBuf,
     /// All variables but the subscriber's own, which come with its settings.
     pub machine: Variables,
@@ -31,7 +33,7 @@ pub struct Site {
 
 impl Site {
     /// Does one job in hand; doing it again has no second effect.
-    pub async fn perform(&self, job: &OpenJob, context: &Context) -> Outcome {
+    pub async fn perform(self: &Arc<Self>, job: &OpenJob, context: &Context) -> Outcome {
         let done = match &job.task {
             Task::Send(task) => {
                 send::run(self, job.job, task, job.transfer.clone(), context).await.map(JobResult::Send)

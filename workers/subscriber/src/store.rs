@@ -4,6 +4,7 @@
 mod frames;
 mod objects;
 mod record;
+mod sweep;
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::fs;
@@ -12,6 +13,7 @@ use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Instant;
 
 use blobs::{Key, ObjectKind, atomic};
 use bytes::{Bytes, BytesMut};
@@ -19,6 +21,7 @@ use package::Index;
 use schemas::{Digest, StoreId};
 
 use frames::PackFrames;
+pub use sweep::Swept;
 
 /// Where objects are written before they get their names.
 const UNFINISHED: &str = ".unfinished";
@@ -85,6 +88,10 @@ pub struct Store {
     unsynced: Mutex<VecDeque<Arc<PackFrames>>>,
     /// One flush at a time: who comes second must not return before the first has synced what both had written.
     flushing: Mutex<()>,
+    /// How many indexes have come. Held while something goes that none of them may name.
+    indexes_put: Mutex<u64>,
+    /// When children asked for what last.
+    served: Mutex<HashMap<Key, Instant>>,
 }
 
 impl Store {
@@ -97,6 +104,8 @@ impl Store {
             frames_loaded: Arc::default(),
             unsynced: Mutex::default(),
             flushing: Mutex::default(),
+            indexes_put: Mutex::default(),
+            served: Mutex::default(),
         })
     }
 

@@ -66,6 +66,7 @@ mod tests {
             allow: vec![],
             pin: false,
             other_targets: others.collect(),
+            keep: None,
         }
     }
 

@@ -73,6 +73,7 @@ fn send(name: &str, attempt: u32, n: u64) -> JobMessage {
             revision: revision(),
             priority: Default::default(),
             sources: vec![ContentSource::ORIGIN],
+            keep: None,
         }),
         then: None,
         settings: None,
@@ -92,6 +93,7 @@ fn send_then_extract(name: &str, attempt: u32, n: u64) -> JobMessage {
         allow: Vec::new(),
         pin: false,
         other_targets: BTreeMap::new(),
+        keep: None,
     };
     let then = Some(Follow { job: job(&format!("{name}-extract")), attempt, task });
     JobMessage { then, ..send(name, attempt, n) }

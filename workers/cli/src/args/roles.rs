@@ -106,6 +106,10 @@ pub struct UpArgs {
     #[arg(long, value_name = "N", env = "TIDEGATE_SLOTS", value_parser = clap::value_parser!(u16).range(1..=256))]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub slots: Option<u16>,
+    /// How long what no revision needs any more stays at the origin (default 1d)
+    #[arg(long, value_name = "TIME", env = "TIDEGATE_GC_GRACE")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub gc_grace: Option<Span>,
     #[command(flatten)]
     #[serde(flatten)]
     pub process: ProcessArgs,
@@ -113,6 +117,10 @@ pub struct UpArgs {
 
 #[derive(Debug, Clone, Default, Args, Serialize)]
 pub struct SchedulerArgs {
+    /// How long what no revision needs any more stays at the origin (default 1d)
+    #[arg(long, value_name = "TIME", env = "TIDEGATE_GC_GRACE")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub gc_grace: Option<Span>,
     #[command(flatten)]
     #[serde(flatten)]
     pub database: DatabaseArgs,

@@ -88,6 +88,11 @@ pub enum VerbCommand {
     Cancel(Verb<CancelArgs>),
     /// Tries failed or cancelled jobs again
     Retry(Verb<RetryArgs>),
+    /// Retires revisions beyond what is kept, and deletes at the origin what no revision needs
+    #[command(
+        after_help = "Examples:\n  tidegate gc --dry-run\n  tidegate gc antivirus --wait\n\nThis happens by itself; `gc` does it now. What is condemned: tidegate query 'SELECT * FROM garbage'"
+    )]
+    Gc(Verb<GcArgs>),
     /// Holds a lane: what runs goes on, nothing more begins
     #[command(after_help = "Example:\n  tidegate pause site/paris/protect      (`tidegate lanes` lists the names)")]
     Pause(Verb<LaneArgs>),
@@ -264,6 +269,21 @@ pub struct RetryArgs {
     /// Their ids, or the first digits of them
     #[arg(value_name = "JOB", required = true)]
     pub jobs: Vec<String>,
+    #[command(flatten)]
+    pub follow: FollowArgs,
+}
+
+#[derive(Debug, Clone, Args)]
+pub struct GcArgs {
+    /// Only of these
+    #[arg(value_name = "DISTRIBUTION")]
+    pub distributions: Vec<DistributionName>,
+    /// Says what would go and why, and changes nothing
+    #[arg(long, conflicts_with_all = ["force", "wait", "reason"])]
+    pub dry_run: bool,
+    /// Takes every grace as over: also deletes what was condemned just now
+    #[arg(long)]
+    pub force: bool,
     #[command(flatten)]
     pub follow: FollowArgs,
 }

@@ -130,7 +130,12 @@ async fn jobs(client: &Client, typed: &[String]) -> Result<Vec<JobId>, ClientErr
     Ok(ids)
 }
 
-async fn hand_in(client: &Client, request: &Request, follow: &FollowArgs, form: Form) -> Result<Outcome, ClientError> {
+pub(super) async fn hand_in(
+    client: &Client,
+    request: &Request,
+    follow: &FollowArgs,
+    form: Form,
+) -> Result<Outcome, ClientError> {
     let id = client.post_request(request).await?;
     if follow.wait {
         let how = Follow { timeout: follow.timeout.map(|t| t.as_duration()), ..Follow::here() };

@@ -81,7 +81,8 @@ async fn perform(args: DemoArgs, shutdown: tokio_util::sync::CancellationToken) 
 
 fn settings(data: &Path) -> Settings {
     let listen = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
-    Settings { data: PathBuf::from(data), listen, slots: SLOTS, drain_time: DRAIN_TIME }
+    let retention = scheduler::Retention::default();
+    Settings { data: PathBuf::from(data), listen, slots: SLOTS, drain_time: DRAIN_TIME, retention }
 }
 
 /// The whole show, from the copy to the last line.

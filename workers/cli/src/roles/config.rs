@@ -58,7 +58,7 @@ pub struct Config {
     drain_time: Option<Span>,
     start_timeout: Option<Span>,
     pub up: Up,
-    scheduler: Nothing,
+    pub scheduler: Scheduler,
     pub builder: Builder,
     pub subscriber: Subscriber,
     recorder: Nothing,
@@ -71,6 +71,14 @@ pub struct Up {
     pub data: Option<PathBuf>,
     pub listen: Option<SocketAddr>,
     slots: Option<Slots>,
+    gc_grace: Option<Span>,
+}
+
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Scheduler {
+    /// How long what no revision needs any more stays at the origin.
+    gc_grace: Option<Span>,
 }
 
 #[derive(Debug, Clone, Default, Deserialize)]
@@ -168,6 +176,20 @@ impl Up {
     pub fn slots(&self) -> u16 {
         self.slots.map_or(BUILDER_SLOTS, |slots| slots.0)
     }
+
+    pub fn retention(&self) -> scheduler::Retention {
+        retention(self.gc_grace)
+    }
+}
+
+impl Scheduler {
+    pub fn retention(&self) -> scheduler::Retention {
+        retention(self.gc_grace)
+    }
+}
+
+fn retention(grace: Option<Span>) -> scheduler::Retention {
+    grace.map_or_else(scheduler::Retention::default, |grace| scheduler::Retention { grace: grace.as_duration() })
 }
 
 impl Builder {

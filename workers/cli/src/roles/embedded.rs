@@ -36,6 +36,7 @@ pub struct Settings {
     /// Builds at the same time.
     pub slots: u16,
     pub drain_time: Duration,
+    pub retention: scheduler::Retention,
 }
 
 /// What the roles stand on.
@@ -101,7 +102,7 @@ impl Embedded {
         let api = ApiFile { url: format!("http://{addr}"), token };
         let mut recording = JoinSet::new();
         roles.recorder(&record, &mut recording);
-        roles.scheduler(&work, &mut working);
+        roles.scheduler(settings.retention, &work, &mut working);
         roles.workers(&settings, &work, &mut working);
         api::publish(&settings.data, &api.url, api.token.clone())?;
         Ok(Embedded { records, queue, api, data: settings.data, work, working, record, recording, _lock: lock })
@@ -183,9 +184,10 @@ impl Roles {
         tasks.spawn(async move { run.await.map_err(|error| RoleError::ended("recorder", format!("{error:#}"))) });
     }
 
-    fn scheduler(&self, stop: &CancellationToken, tasks: &mut Tasks) {
+    fn scheduler(&self, retention: scheduler::Retention, stop: &CancellationToken, tasks: &mut Tasks) {
         let (records, dispatcher, queue) = (self.records.clone(), self.dispatcher.clone(), self.queue.clone());
-        let run = scheduler::run(scheduler::Config::default(), records, dispatcher, queue, stop.clone());
+        let config = scheduler::Config { retention, ..scheduler::Config::default() };
+        let run = scheduler::run(config, records, dispatcher, queue, stop.clone());
         tasks.spawn(async move { run.await.map_err(|error| RoleError::ended("scheduler", format!("{error:#}"))) });
     }
 

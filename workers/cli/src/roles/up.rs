@@ -30,6 +30,7 @@ pub async fn run(args: UpArgs) -> Result<(), RoleError> {
         listen: config.up.listen.unwrap_or(SocketAddr::from((Ipv4Addr::LOCALHOST, 0))),
         slots: config.up.slots(),
         drain_time: config.drain_time(),
+        retention: config.up.retention(),
     };
     let mut fleet = Embedded::start(settings, ground, lock).await?;
     if let Err(error) = apply(&fleet, &definitions).await {

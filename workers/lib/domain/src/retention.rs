@@ -63,7 +63,7 @@ impl fmt::Display for Why {
 pub fn judge(revisions: &[Candidate], rule: Rule, now_ms: i64) -> Vec<(u64, Why)> {
     let mut numbers: Vec<u64> = revisions.iter().map(|r| r.number).collect();
     numbers.sort_unstable_by(|a, b| b.cmp(a));
-    let last_within = numbers.iter().take(rule.revisions_max.max(1) as usize).last().copied().unwrap_or(0);
+    let last_within = numbers.iter().take(rule.revisions_max.max(1) as usize).next_back().copied().unwrap_or(0);
     let fate = |r: &Candidate| match r {
         r if numbers.first() == Some(&r.number) => Why::Newest,
         r if r.open_job => Why::OpenJob,
@@ -140,9 +140,7 @@ mod tests {
     #[test]
     fn age_reaches_sites_as_a_number() {
         let all = [revision(1, 40), revision(2, 20), revision(3, 10)];
-        let of = |days: Option<i64>| {
-            oldest_kept(&all, Rule { revisions_max: 9, age_max_ms: days.map(|d| d * DAY) }, 0)
-        };
+        let of = |days: Option<i64>| oldest_kept(&all, Rule { revisions_max: 9, age_max_ms: days.map(|d| d * DAY) }, 0);
         assert_eq!((of(None), of(Some(25)), of(Some(1))), (0, 2, 3));
     }
 }

@@ -97,6 +97,14 @@ fn nobody_waits_for_a_schedule_that_is_not_there() {
 }
 
 #[test]
+fn a_revision_goes_before_the_next_one_comes_only_where_one_is_kept() {
+    let text = |rest: &str| format!("distributions: {{ b: {AV} /srv/b, delete_before_receive: true{rest} }} }}");
+    assert!(refused(&text(""), "value-invalid").contains("`max_revisions: 10`"));
+    assert!(refused(&text(", max_revisions: 2"), "value-invalid").contains("set `max_revisions: 1`"));
+    assert!(on_fleet(&text(", max_revisions: 1, max_age: 90d")).is_ok());
+}
+
+#[test]
 fn a_channel_of_distributors_in_different_zones_needs_its_own() {
     let text = format!(
         "distributors: {{ tk: {{ time_zone: Asia/Tokyo }} }}\ndistributions: {{ b: {} /srv/b }} }}\n\

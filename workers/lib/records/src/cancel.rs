@@ -129,7 +129,10 @@ impl Records {
             {
                 return Err(RecordsError::Refused {
                     code: "revision-retired",
-                    what: format!("job {id} is about revision {revision} of {}, which is not kept any more", job.distribution),
+                    what: format!(
+                        "job {id} is about revision {revision} of {}, which is not kept any more",
+                        job.distribution
+                    ),
                 });
             }
             planned.push(again(request, job)?);

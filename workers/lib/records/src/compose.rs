@@ -5,9 +5,8 @@ use std::collections::{BTreeSet, HashMap};
 
 use schemas::definitions::Priority;
 use schemas::{
-    BuildTask, CollectTask, ContentSource, ExtractTask, Follow, JobMessage, Keep, Lane, OriginRate, QueueName, RevisionRef,
-    SCHEMA,
-    SendTask, Seq, Settings, SubscriberName, Task,
+    BuildTask, CollectTask, ContentSource, ExtractTask, Follow, JobMessage, Keep, Lane, OriginRate, QueueName,
+    RevisionRef, SCHEMA, SendTask, Seq, Settings, SubscriberName, Task,
 };
 use sea_orm::{ConnectionTrait, FromQueryResult};
 
@@ -161,7 +160,8 @@ impl Beside {
             Template::Extract { .. } => Ok(Task::Extract(self.extract(job, template, job.raw.revision)?)),
             Template::Collect { .. } => {
                 let task = self.collections.get(&job.raw.id).cloned();
-                task.map(Task::Collect).ok_or_else(|| RecordsError::Corrupt(format!("job {}: nothing to collect", job.id)))
+                task.map(Task::Collect)
+                    .ok_or_else(|| RecordsError::Corrupt(format!("job {}: nothing to collect", job.id)))
             }
         }
     }

@@ -74,7 +74,8 @@ pub(crate) async fn condemn(
         .collect();
     let head = "INSERT INTO tide_condemned (store, object, distribution, bytes, why, state, condemned_ms, due_ms)";
     // What was deleted and is there again came by a build that ended early.
-    let tail = "ON CONFLICT (store, object) DO UPDATE SET state = 'condemned', why = excluded.why, bytes = excluded.bytes,
+    let tail =
+        "ON CONFLICT (store, object) DO UPDATE SET state = 'condemned', why = excluded.why, bytes = excluded.bytes,
             condemned_ms = excluded.condemned_ms, due_ms = excluded.due_ms, job_id = NULL, deleted_ms = NULL
         WHERE tide_condemned.state = 'deleted'";
     sql::insert_rows(c, head, &rows, tail).await?;
@@ -90,7 +91,7 @@ pub(crate) async fn waiting(c: &impl ConnectionTrait, now_ms: i64) -> Result<Vec
         bytes: row.bytes as u64,
         state: row.state,
         why: row.why,
-        due_in_ms: (row.due_ms - now_ms).max(0),
+        due_in_ms: Some((row.due_ms - now_ms).max(0)),
     };
     Ok(rows.into_iter().map(garbage).collect())
 }
@@ -107,7 +108,8 @@ pub(crate) async fn order(
 ) -> Result<CollectTask, RecordsError> {
     let live = live_objects(c, store).await?;
     let due = due(c, job, store, force, now_ms).await?;
-    let (needed, delete): (Vec<String>, Vec<String>) = due.into_iter().partition(|object| live.objects.contains(object));
+    let (needed, delete): (Vec<String>, Vec<String>) =
+        due.into_iter().partition(|object| live.objects.contains(object));
     forget(c, store, &needed).await?;
     let until_ms = now_ms + times.window_ms;
     let rows: Vec<Vec<Value>> =
@@ -129,8 +131,13 @@ pub(crate) async fn order(
         until_ms,
         live: live.headers,
         list,
-        after: sql::texts(c, "SELECT orphans_after FROM tide_stores WHERE store = $1 AND orphans_after IS NOT NULL",
-            vec![store.to_string().into()]).await?.pop(),
+        after: sql::texts(
+            c,
+            "SELECT orphans_after FROM tide_stores WHERE store = $1 AND orphans_after IS NOT NULL",
+            vec![store.to_string().into()],
+        )
+        .await?
+        .pop(),
     })
 }
 
@@ -165,7 +172,8 @@ struct HeadRow {
 }
 
 async fn live_objects(c: &impl ConnectionTrait, store: StoreId) -> Result<Live, RecordsError> {
-    let text = "SELECT header, index_digest FROM tide_revisions WHERE store = $1 AND retired_ms IS NULL ORDER BY number";
+    let text =
+        "SELECT header, index_digest FROM tide_revisions WHERE store = $1 AND retired_ms IS NULL ORDER BY number";
     let heads: Vec<HeadRow> = sql::rows(c, text, vec![store.to_string().into()]).await?;
     let text = "SELECT DISTINCT p.digest FROM tide_packs p
         JOIN tide_revisions r ON r.distribution = p.distribution AND r.number = p.number
@@ -180,8 +188,7 @@ async fn live_objects(c: &impl ConnectionTrait, store: StoreId) -> Result<Live, 
 /// They are needed after all, or were written anew.
 async fn forget(c: &impl ConnectionTrait, store: StoreId, objects: &[String]) -> Result<(), RecordsError> {
     for part in objects.chunks(sql::rows_per_statement(1)) {
-        let text =
-            format!("DELETE FROM tide_condemned WHERE store = $1 AND object IN ({})", sql::list(2, part.len()));
+        let text = format!("DELETE FROM tide_condemned WHERE store = $1 AND object IN ({})", sql::list(2, part.len()));
         let mut values: Vec<Value> = vec![store.to_string().into()];
         values.extend(sql::values(part));
         sql::exec(c, &text, values).await?;
@@ -269,7 +276,8 @@ pub(crate) async fn record(
     condemn(c, store, distribution, &orphans, now_ms, now_ms + times.grace_ms).await?;
     if let Some(listed) = &result.listed {
         let last = result.orphans.last().filter(|_| listed.orphans_left > 0).map(|orphan| orphan.object.clone());
-        let text = "UPDATE tide_stores SET listed_ms = $2, objects = $3, bytes = $4, orphans_left = $5, orphans_after = $6
+        let text =
+            "UPDATE tide_stores SET listed_ms = $2, objects = $3, bytes = $4, orphans_left = $5, orphans_after = $6
             WHERE store = $1";
         let values: Vec<Value> = vec![
             store.to_string().into(),

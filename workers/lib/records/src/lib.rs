@@ -40,7 +40,9 @@ pub use query::{Rows, Sheet};
 pub use refresh::{Activate, Standing, Waiting};
 pub use requests::{Acceptance, PendingRequest, RequestStatus};
 pub use results::Recorded;
-pub use retention::{CollectTimes, Fate, Garbage, GarbagePlan, Retired, Retirement};
+pub use retention::{
+    CollectTimes, DueStore, Fate, Garbage, GarbagePlan, ORIGIN as COLLECTIONS_ORIGIN, Retired, Retirement,
+};
 pub use schedules::Fired;
 pub use sites::{ControlToSend, SiteRow};
 pub use snapshot::{Held, Revision, Snapshot};

@@ -73,8 +73,8 @@ struct Batch {
     revisions: Vec<Vec<Value>>,
     packs: Vec<Vec<Value>>,
     sends: Vec<(JobId, schemas::ChannelName)>,
-    /// Of builds that name what is condemned, by job.
-    verdicts: HashMap<String, Verdict>,
+    /// Of builds that name what is condemned, by job and attempt.
+    verdicts: HashMap<(String, u32), Verdict>,
     rescued: Vec<(StoreId, Vec<String>)>,
     held: Vec<Held>,
     collected: Vec<Collected>,
@@ -137,7 +137,7 @@ impl Batch {
             self.unknown.push(report.clone());
             return Ok(());
         };
-        let refused = self.verdicts.get(&id).filter(|verdict| !verdict.refused.is_empty());
+        let refused = self.verdicts.get(&(id.clone(), report.attempt)).filter(|verdict| !verdict.refused.is_empty());
         let refused = refused.filter(|_| matches!(report.event, Event::Succeeded { .. }));
         let refused = refused.map(|verdict| Report { event: refusal(verdict), ..report.clone() });
         let report = refused.as_ref().unwrap_or(report);
@@ -201,7 +201,8 @@ impl Batch {
     fn retry(&mut self, id: &str, attempt: u32, report: &Report) {
         self.set_state(id, State::Waiting);
         let (seed, now_ms) = (self.rows[id].id.0.as_u64_pair().0, self.now_ms);
-        let not_before_ms = self.verdicts.get(id).map_or(0, |verdict| verdict.not_before_ms);
+        let verdict = self.verdicts.get(&(id.to_owned(), report.attempt));
+        let not_before_ms = verdict.map_or(0, |verdict| verdict.not_before_ms);
         if let Some(row) = self.rows.get_mut(id) {
             row.attempt = attempt;
         }
@@ -238,7 +239,7 @@ impl Batch {
             Event::Succeeded { took_ms, result } => {
                 change.took_ms = Some(*took_ms);
                 change.result = Some(serde_json::to_string(result)?);
-                self.succeeded(id, report.at_ms, result)?;
+                self.succeeded(id, report, result)?;
             }
             Event::Failed { took_ms, fault } => {
                 change.took_ms = Some(*took_ms);
@@ -251,9 +252,10 @@ impl Batch {
         Ok(())
     }
 
-    fn succeeded(&mut self, id: &str, at_ms: i64, result: &JobResult) -> Result<(), RecordsError> {
+    fn succeeded(&mut self, id: &str, report: &Report, result: &JobResult) -> Result<(), RecordsError> {
+        let (attempt, at_ms) = (report.attempt, report.at_ms);
         match result {
-            JobResult::Build(build) => self.built(id, build),
+            JobResult::Build(build) => self.built(id, attempt, build),
             JobResult::Send(send) => {
                 let change = self.changes.entry(id.to_owned()).or_default();
                 change.content = Some(send.bytes_content as i64);
@@ -314,7 +316,7 @@ impl Batch {
         Ok(())
     }
 
-    fn built(&mut self, id: &str, build: &BuildResult) -> Result<(), RecordsError> {
+    fn built(&mut self, id: &str, attempt: u32, build: &BuildResult) -> Result<(), RecordsError> {
         let row = self.rows[id].clone();
         let change = self.changes.entry(id.to_owned()).or_default();
         change.content = Some(build.bytes as i64);
@@ -342,7 +344,7 @@ impl Batch {
             self.now_ms.into(),
             store.to_string().into(),
         ]);
-        if let Some(verdict) = self.verdicts.remove(id) {
+        if let Some(verdict) = self.verdicts.remove(&(id.to_owned(), attempt)) {
             self.rescued.push((store, verdict.rescued));
         }
         for pack in &new.packs {
@@ -474,25 +476,34 @@ impl Batch {
 
     /// Of two reports the one that looked later counts, whichever comes first.
     async fn write_held(&self, c: &impl ConnectionTrait) -> Result<(), RecordsError> {
+        let mut seen: BTreeMap<(&str, &str, u64), i64> = BTreeMap::new();
+        let mut looked: BTreeMap<(&str, &str), i64> = BTreeMap::new();
         for held in &self.held {
-            let rows: Vec<Vec<Value>> = held
-                .revisions
-                .iter()
-                .map(|number| {
-                    let (subscriber, distribution) = (held.subscriber.clone(), held.distribution.clone());
-                    vec![subscriber.into(), distribution.into(), (*number as i64).into(), held.as_of_ms.into()]
-                })
-                .collect();
-            let head = "INSERT INTO tide_kept (subscriber, distribution, revision, as_of_ms)";
-            let tail = "ON CONFLICT (subscriber, distribution, revision) DO UPDATE SET as_of_ms = excluded.as_of_ms
-                WHERE excluded.as_of_ms > tide_kept.as_of_ms";
-            sql::insert_rows(c, head, &rows, tail).await?;
+            let (subscriber, distribution) = (held.subscriber.as_str(), held.distribution.as_str());
+            for number in &held.revisions {
+                let at = seen.entry((subscriber, distribution, *number)).or_default();
+                *at = held.as_of_ms.max(*at);
+            }
             if held.is_all {
-                let text = "DELETE FROM tide_kept WHERE subscriber = $1 AND distribution = $2 AND as_of_ms < $3";
-                let (subscriber, distribution) = (held.subscriber.clone(), held.distribution.clone());
-                sql::exec(c, text, vec![subscriber.into(), distribution.into(), held.as_of_ms.into()]).await?;
+                let at = looked.entry((subscriber, distribution)).or_default();
+                *at = held.as_of_ms.max(*at);
             }
         }
+        let row = |(&(subscriber, distribution, number), at): (&(&str, &str, u64), &i64)| -> Vec<Value> {
+            vec![subscriber.into(), distribution.into(), (number as i64).into(), (*at).into()]
+        };
+        let head = "INSERT INTO tide_kept (subscriber, distribution, revision, as_of_ms)";
+        let tail = "ON CONFLICT (subscriber, distribution, revision) DO UPDATE SET as_of_ms = excluded.as_of_ms
+            WHERE excluded.as_of_ms > tide_kept.as_of_ms";
+        sql::insert_rows(c, head, &seen.iter().map(row).collect::<Vec<_>>(), tail).await?;
+        let row = |(&(subscriber, distribution), at): (&(&str, &str), &i64)| -> Vec<Value> {
+            vec![subscriber.into(), distribution.into(), (*at).into()]
+        };
+        let rest = "DELETE FROM tide_kept WHERE (subscriber, distribution, revision) IN
+            (SELECT k.subscriber, k.distribution, k.revision FROM v JOIN tide_kept k
+                ON k.subscriber = v.subscriber AND k.distribution = v.distribution WHERE k.as_of_ms < v.as_of)";
+        let looked: Vec<Vec<Value>> = looked.iter().map(row).collect();
+        sql::with_rows(c, &["subscriber", "distribution", "as_of"], &looked, rest).await?;
         Ok(())
     }
 
@@ -555,7 +566,7 @@ async fn verdicts(
     c: &impl ConnectionTrait,
     rows: &HashMap<String, JobRow>,
     reports: &[Report],
-) -> Result<HashMap<String, Verdict>, RecordsError> {
+) -> Result<HashMap<(String, u32), Verdict>, RecordsError> {
     let mut verdicts = HashMap::new();
     for report in reports {
         let Event::Succeeded { result: JobResult::Build(BuildResult { revision: Some(new), .. }), .. } = &report.event
@@ -565,7 +576,7 @@ async fn verdicts(
         let Some(job) = rows.get(&report.job.to_string()).filter(|job| !job.state.is_terminal()) else { continue };
         if let Template::Build { store, .. } = serde_json::from_str(&job.raw.task)? {
             let verdict = condemned::judge(c, job, report.attempt, store, new).await?;
-            verdicts.insert(job.raw.id.clone(), verdict);
+            verdicts.insert((job.raw.id.clone(), report.attempt), verdict);
         }
     }
     Ok(verdicts)

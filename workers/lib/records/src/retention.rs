@@ -90,8 +90,8 @@ pub struct Garbage {
     /// `to be condemned`, `condemned` or `deleting`.
     pub state: String,
     pub why: String,
-    /// Milliseconds until its grace is over; 0 = it goes at the next collection.
-    pub due_in_ms: i64,
+    /// Milliseconds until its grace is over, if that has begun; 0 = it goes at the next collection.
+    pub due_in_ms: Option<i64>,
 }
 
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
@@ -158,7 +158,8 @@ impl Records {
 
     /// Those under whose rule a revision would go, were it not needed.
     async fn worth_a_look<'r>(&self, rules: &'r [Retirement]) -> Result<Vec<&'r Retirement>, RecordsError> {
-        let text = "SELECT distribution, number, created_ms FROM tide_revisions WHERE retired_ms IS NULL ORDER BY number";
+        let text =
+            "SELECT distribution, number, created_ms FROM tide_revisions WHERE retired_ms IS NULL ORDER BY number";
         let rows: Vec<AgeRow> = sql::rows(self.reader(), text, vec![]).await?;
         let mut by_name: HashMap<String, Vec<Candidate>> = HashMap::new();
         for row in rows {
@@ -179,8 +180,8 @@ impl Records {
         Ok(rules.iter().filter(goes).collect())
     }
 
-    /// What a collection would do now, and why; nothing is changed.
-    pub async fn garbage(&self, rules: &[Retirement], times: &CollectTimes) -> Result<GarbagePlan, RecordsError> {
+    /// What a collection would do now, and why; nothing is changed. `all`: also in stores of distributions that are gone.
+    pub async fn garbage(&self, rules: &[Retirement], all: bool) -> Result<GarbagePlan, RecordsError> {
         let mut plan = GarbagePlan::default();
         let now_ms = clock_ms();
         for rule in rules {
@@ -195,18 +196,19 @@ impl Records {
                     bytes: object.bytes as u64,
                     state: "to be condemned".to_owned(),
                     why: object.why,
-                    due_in_ms: times.grace_ms,
+                    due_in_ms: None,
                 });
             }
             for (row, (revision, why)) in live.iter().zip(fates) {
                 let bytes = row.bytes as u64;
-                let fate = Fate { distribution: name.clone(), revision, goes: !why.keeps(), why: why.to_string(), bytes };
+                let fate =
+                    Fate { distribution: name.clone(), revision, goes: !why.keeps(), why: why.to_string(), bytes };
                 plan.revisions.push(fate);
             }
         }
         let names: HashSet<&str> = rules.iter().map(|rule| rule.distribution.as_str()).collect();
         plan.objects.extend(condemned::waiting(self.reader(), now_ms).await?);
-        plan.objects.retain(|object| names.contains(name_of(&object.distribution)));
+        plan.objects.retain(|object| all || names.contains(name_of(&object.distribution)));
         plan.objects.sort_by(|a, b| (&a.distribution, &a.object).cmp(&(&b.distribution, &b.object)));
         Ok(plan)
     }
@@ -301,18 +303,18 @@ impl TryFrom<DueRow> for DueStore {
         let corrupt = |what: String| RecordsError::Corrupt(format!("store {}: {what}", row.store));
         Ok(DueStore {
             store: row.store.parse().map_err(|e| corrupt(format!("{e}")))?,
-            distribution: row.distribution.as_str().try_into().map_err(|e: schemas::InvalidName| corrupt(e.to_string()))?,
+            distribution: row
+                .distribution
+                .as_str()
+                .try_into()
+                .map_err(|e: schemas::InvalidName| corrupt(e.to_string()))?,
             gone: row.gone == 1,
             list: row.list == 1,
         })
     }
 }
 
-async fn retire_in(
-    tx: &DatabaseTransaction,
-    rule: &Retirement,
-    times: &CollectTimes,
-) -> Result<Retired, RecordsError> {
+async fn retire_in(tx: &DatabaseTransaction, rule: &Retirement, times: &CollectTimes) -> Result<Retired, RecordsError> {
     let name = rule.distribution.to_string();
     let lane = BTreeSet::from([Lane::Build(rule.distribution.clone())]);
     lanes::ensure(tx, &lane).await?;
@@ -324,7 +326,8 @@ async fn retire_in(
     let going = gone(&fates);
     let objects = unneeded(tx, &name, &live, &going).await?;
     for (number, why) in fates.iter().filter(|(_, why)| !why.keeps()) {
-        let text = "UPDATE tide_revisions SET retired_ms = $3, retired_why = $4 WHERE distribution = $1 AND number = $2";
+        let text =
+            "UPDATE tide_revisions SET retired_ms = $3, retired_why = $4 WHERE distribution = $1 AND number = $2";
         let values: Vec<Value> =
             vec![name.clone().into(), (*number as i64).into(), now_ms.into(), why.to_string().into()];
         sql::exec(tx, text, values).await?;
@@ -358,7 +361,8 @@ async fn candidates(
 ) -> Result<Vec<Candidate>, RecordsError> {
     // What was recorded of subscribers that are not defined any more holds nothing back.
     let defined = "EXISTS (SELECT 1 FROM tide_objects o WHERE o.kind = 'subscriber' AND o.name = h.subscriber)";
-    let open = "SELECT DISTINCT revision AS number FROM tide_jobs WHERE distribution = $1 AND kind IN ('send', 'extract')
+    let open =
+        "SELECT DISTINCT revision AS number FROM tide_jobs WHERE distribution = $1 AND kind IN ('send', 'extract')
         AND state IN ('waiting', 'queued', 'running') AND revision IS NOT NULL";
     let installed = format!(
         "SELECT DISTINCT extracted_revision AS number FROM tide_holdings h WHERE distribution = $1
@@ -495,7 +499,9 @@ pub(crate) async fn keeps(
         return Ok(HashMap::new());
     }
     let list = sql::list(1, names.len());
-    let text = format!("SELECT name, spec FROM tide_objects WHERE kind = 'distribution' AND name IN ({list})");
+    let text = format!(
+        "SELECT name, COALESCE(in_effect, spec) AS spec FROM tide_objects WHERE kind = 'distribution' AND name IN ({list})"
+    );
     let mut keeps = HashMap::new();
     for row in sql::rows::<SpecRow>(c, &text, sql::values(&names)).await? {
         let declared: Declared = serde_json::from_str(&row.spec)?;

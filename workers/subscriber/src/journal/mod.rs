@@ -6,6 +6,7 @@ mod admit;
 mod batch;
 mod control;
 mod ending;
+mod needed;
 mod open;
 mod schema;
 mod stores;

@@ -33,6 +33,11 @@ pub enum Route {
 }
 
 impl Route {
+    fn key(&self) -> &Key {
+        let (Route::Size(key) | Route::Whole(key) | Route::Part(key, _) | Route::Parts(key, _)) = self;
+        key
+    }
+
     pub fn of(head: &Parts, body: &[u8]) -> Result<Route, Refusal> {
         let path = head.uri.path().strip_prefix(wire::CONTENT_PATH).ok_or(Refusal::Absent)?;
         if head.uri.query().is_some() {
@@ -79,6 +84,7 @@ impl Content {
     }
 
     pub async fn answer(&self, route: Route, child: SubscriberName) -> Result<Response<Body>, Refusal> {
+        self.store.touch(route.key());
         match route {
             Route::Size(key) => Ok(response(StatusCode::OK, self.size(key).await?, Body::empty())),
             Route::Whole(key) if key.kind != ObjectKind::Pack => {

@@ -24,12 +24,14 @@ pub struct PackFrames {
     frames_loaded: Arc<AtomicUsize>,
 }
 
+/// By offset in the pack: the frame, and where its bytes begin in the file.
+type Places = BTreeMap<u64, (FrameRef, u64)>;
+
 #[derive(Debug, Default)]
 struct Table {
     loaded: bool,
     gone: bool,
-    /// By offset in the pack: the frame, and where its bytes begin in the file.
-    frames: BTreeMap<u64, (FrameRef, u64)>,
+    frames: Places,
     end: u64,
     /// Open while something in it is not synced: a sync by another descriptor could miss an error.
     unsynced: Option<Arc<File>>,
@@ -113,6 +115,10 @@ impl PackFrames {
         };
         self.sync_file(&file, is_new).map_err(StoreError::io(&self.path))?;
         let mut table = lock(&self.table);
+        // The file was written anew or removed meanwhile: what was put since waits for its own sync.
+        if !table.unsynced.as_ref().is_some_and(|now| Arc::ptr_eq(now, &file)) {
+            return Ok(table.unsynced.is_some());
+        }
         table.is_new = false;
         if table.end > end {
             return Ok(true);
@@ -137,6 +143,32 @@ impl PackFrames {
         if let Err(fault) = objects::remove(&self.path) {
             tracing::warn!(pack = %self.key, %fault, "a pack could not be removed from the store");
         }
+    }
+
+    /// Writes the file anew with only the frames that are `wanted`, if at least one of `waste_parts` parts of it is not; whoever
+    /// reads the old one meanwhile reads on. Returns the bytes that this freed.
+    pub fn keep_only(
+        &self,
+        wanted: impl Fn(&FrameRef) -> bool,
+        waste_parts: u64,
+        unfinished: &Path,
+    ) -> Result<u64, StoreError> {
+        self.with_table(|table| {
+            let kept: Vec<(FrameRef, u64)> =
+                table.frames.values().filter(|(frame, _)| wanted(frame)).copied().collect();
+            let record_bytes = |frame: &FrameRef| HEAD_BYTES as u64 + u64::from(frame.stored_bytes);
+            let new_bytes: u64 = kept.iter().map(|(frame, _)| record_bytes(frame)).sum();
+            if table.gone || table.end.saturating_sub(new_bytes) * waste_parts < table.end {
+                return Ok(0);
+            }
+            let (body, frames) = table.copy_of(&self.path, &kept)?;
+            let (before, held_before) = (table.end, table.frames.len());
+            atomic::write_whole(unfinished, &self.path, &body)?;
+            *table = Table { loaded: true, frames, end: body.len() as u64, ..Table::default() };
+            self.frames_loaded.fetch_sub(held_before, Ordering::Relaxed);
+            self.frames_loaded.fetch_add(table.frames.len(), Ordering::Relaxed);
+            Ok(before.saturating_sub(table.end))
+        })
     }
 
     fn forget(&self, frame: FrameRef, at: u64) {
@@ -201,6 +233,24 @@ impl Table {
         }
         self.end += record.len() as u64;
         Ok(at)
+    }
+
+    /// A whole file with these frames, marked as synced, and where each is in it. What is damaged is left out.
+    fn copy_of(&self, path: &Path, kept: &[(FrameRef, u64)]) -> io::Result<(Vec<u8>, Places)> {
+        let file = self.reader(path)?;
+        let mut body = MAGIC.to_vec();
+        let mut frames = BTreeMap::new();
+        for (frame, at) in kept {
+            let mut bytes = vec![0; frame.stored_bytes as usize];
+            file.read_exact_at(&mut bytes, *at)?;
+            if frame.verifies(&bytes) {
+                body.extend_from_slice(&Head::Frame(*frame).encode());
+                frames.insert(frame.offset, (*frame, body.len() as u64));
+                body.extend_from_slice(&bytes);
+            }
+        }
+        body.extend_from_slice(&Head::Mark.encode());
+        Ok((body, frames))
     }
 
     fn writer(&mut self, path: &Path) -> io::Result<Arc<File>> {

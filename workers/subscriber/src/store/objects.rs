@@ -44,12 +44,20 @@ impl Store {
             return Err(StoreError::Damaged { key: *key, bytes: bytes.len() });
         }
         let path = self.path(key);
-        if length(&path)? == Some(bytes.len() as u64) && self.object(key)?.is_some() {
-            return Ok(());
+        if length(&path)? != Some(bytes.len() as u64) || self.object(key)?.is_none() {
+            atomic::make_folders(&self.root, &key.store.to_string(), key.kind.folder())
+                .and_then(|()| atomic::write_whole(&self.root.join(UNFINISHED), &path, bytes))
+                .map_err(StoreError::io(&path))?;
         }
-        atomic::make_folders(&self.root, &key.store.to_string(), key.kind.folder())
-            .and_then(|()| atomic::write_whole(&self.root.join(UNFINISHED), &path, bytes))
-            .map_err(StoreError::io(&path))
+        if key.kind == ObjectKind::Index {
+            self.index_was_put();
+        }
+        Ok(())
+    }
+
+    /// Its revision is not held any more.
+    pub fn drop_index(&self, store: StoreId, digest: Digest) -> Result<(), StoreError> {
+        remove(&self.path(&Key::index(store, digest)))
     }
 
     /// What is not what its name says is removed, so that it is fetched again.

@@ -316,3 +316,171 @@ fn a_full_disk_is_named_and_leaves_the_file_as_it_was() {
     assert_eq!(fault.code(), "store-full", "{fault}");
     assert!(!pack.has(&store, 0));
 }
+
+/// A revision over some of a pack's frames, with header and index in the store.
+fn revision(store: &Store, number: u64, parts: &[(&Pack, &[usize])]) -> Digest {
+    let mut index = Index { entries: vec![root()], ..Index::default() };
+    for (pack, positions) in parts {
+        let at = index.packs.len() as u32;
+        index.packs.push(PackRef { digest: pack.digest, bytes: pack.bytes.len() as u64 });
+        for &position in *positions {
+            let frame = pack.frames[position];
+            let place = index.frames.len() as u32;
+            index.frames.push(Frame {
+                digest: frame.digest,
+                pack: at,
+                offset: frame.offset,
+                stored_bytes: frame.stored_bytes,
+                raw_bytes: frame.stored_bytes,
+            });
+            let digest = Digest::of(&[number as u8, at as u8, position as u8]);
+            index.chunks.push(package::Chunk { digest, bytes: frame.stored_bytes, frame: place, offset: 0 });
+        }
+    }
+    let chunks = index.chunks.len() as u32;
+    index.chunk_refs = (0..chunks).collect();
+    let bytes = index.chunks.iter().map(|chunk| u64::from(chunk.bytes)).sum();
+    let kind = package::EntryKind::File { bytes, refs: 0..chunks };
+    index.entries.push(package::Entry { path: "file".into(), kind, mode: 0o644, mtime_ns: 0 });
+    let id = parts[0].0.store;
+    let sealed = index.seal();
+    let header =
+        package::header::header_of(id, number, schemas::definitions::DistributionType::File, &index, sealed.at);
+    let bytes = package::header::encode(&header);
+    store.put_index(id, sealed.at.digest, &sealed.bytes).unwrap();
+    store.put_header(id, Digest::of(&bytes), &bytes).unwrap();
+    Digest::of(&bytes)
+}
+
+fn root() -> package::Entry {
+    package::Entry { path: String::new(), kind: package::EntryKind::Directory, mode: 0o755, mtime_ns: 0 }
+}
+
+fn swept(store: &Store, id: StoreId) -> Swept {
+    store.sweep(id, false, &std::sync::atomic::AtomicBool::new(false)).unwrap()
+}
+
+fn drop_revision(store: &Store, id: StoreId, digest: Digest) {
+    let (_, header) = store.headers(id).unwrap().into_iter().find(|(held, _)| *held == digest).unwrap();
+    store.drop_header(id, digest).unwrap();
+    store.drop_index(id, header.index.digest).unwrap();
+}
+
+/// Two packs of one store: the old revision names all of the first, the new one a part of it and the second.
+fn two_revisions(store: &Store) -> (Pack, Pack, Digest, Digest) {
+    let old = Pack::of(&[4_000, 5_000, 6_000]);
+    let new = Pack { store: old.store, ..Pack::of(&[700]) };
+    for position in 0..3 {
+        old.put(store, position);
+    }
+    new.put(store, 0);
+    store.flush().unwrap();
+    let first = revision(store, 1, &[(&old, &[0, 1, 2])]);
+    let second = revision(store, 2, &[(&old, &[1]), (&new, &[0])]);
+    (old, new, first, second)
+}
+
+#[test]
+fn what_a_held_revision_names_stays_and_the_rest_goes_frame_by_frame() {
+    let (root, store) = opened();
+    let (old, new, first, second) = two_revisions(&store);
+    assert_eq!(swept(&store, old.store), Swept::default());
+    drop_revision(&store, old.store, first);
+    let freed = swept(&store, old.store).bytes_freed;
+    assert!(freed > 10_000, "{freed}");
+    for store in [&store, &Store::open(root.path()).unwrap()] {
+        assert!(!old.has(store, 0) && old.has(store, 1) && !old.has(store, 2) && new.has(store, 0));
+        assert_eq!(old.get(store, 1).unwrap(), old.bytes_of(1));
+    }
+    old.put(&store, 2);
+    store.flush().unwrap();
+    let again = Store::open(root.path()).unwrap();
+    assert!(old.has(&again, 1) && old.has(&again, 2), "a pack that was written anew takes frames as ever");
+    drop_revision(&store, old.store, second);
+    swept(&store, old.store);
+    assert_eq!(store.bytes_held(old.store).unwrap(), 0);
+}
+
+#[test]
+fn a_little_waste_is_left_where_it_is() {
+    let (root, store) = opened();
+    let pack = Pack::of(&[9_000, 500]);
+    pack.put(&store, 0);
+    pack.put(&store, 1);
+    store.flush().unwrap();
+    revision(&store, 1, &[(&pack, &[0])]);
+    let inode = || std::os::unix::fs::MetadataExt::ino(&fs::metadata(pack.file(&root)).unwrap());
+    let before = inode();
+    assert_eq!(swept(&store, pack.store), Swept::default());
+    assert_eq!(inode(), before);
+}
+
+#[test]
+fn a_download_that_did_not_end_is_kept_and_one_that_is_too_old_is_not() {
+    let (root, store) = opened();
+    let (old, _new, first, second) = two_revisions(&store);
+    // Of the second revision only the index came, and no header yet.
+    let (_, header) = store.headers(old.store).unwrap().into_iter().find(|(digest, _)| *digest == second).unwrap();
+    store.drop_header(old.store, second).unwrap();
+    drop_revision(&store, old.store, first);
+    swept(&store, old.store);
+    assert!(old.has(&store, 1), "the download can go on where it was");
+    let index = root.path().join(Key::index(old.store, header.index.digest).to_string());
+    let days = std::time::SystemTime::now() - std::time::Duration::from_secs(3 * 86_400);
+    fs::File::options().write(true).open(&index).unwrap().set_modified(days).unwrap();
+    store.sweep(old.store, true, &std::sync::atomic::AtomicBool::new(false)).unwrap();
+    assert!(old.has(&store, 1), "it is going on");
+    swept(&store, old.store);
+    assert_eq!(store.bytes_held(old.store).unwrap(), 0);
+}
+
+#[test]
+fn what_a_child_asked_for_lately_stays() {
+    let (_root, store) = opened();
+    let (old, _new, first, second) = two_revisions(&store);
+    drop_revision(&store, old.store, first);
+    drop_revision(&store, old.store, second);
+    store.touch(&old.key());
+    swept(&store, old.store);
+    assert!(old.has(&store, 0) && old.has(&store, 2));
+}
+
+#[test]
+fn readers_and_writers_beside_a_sweep_lose_nothing_that_is_named() {
+    let (root, store) = opened();
+    let (old, new, first, _second) = two_revisions(&store);
+    drop_revision(&store, old.store, first);
+    let start = Barrier::new(3);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            start.wait();
+            for _ in 0..200 {
+                assert_eq!(old.get(&store, 1).unwrap(), old.bytes_of(1));
+                assert_eq!(new.get(&store, 0).unwrap(), new.bytes_of(0));
+            }
+        });
+        scope.spawn(|| {
+            start.wait();
+            for round in 0..60 {
+                // Another revision names what was named by nobody: it is there whole once its frames are put.
+                let third = revision(&store, 3 + round, &[(&old, &[0, 2])]);
+                old.put(&store, 0);
+                old.put(&store, 2);
+                store.flush().unwrap();
+                assert!(old.has(&store, 0) && old.has(&store, 2), "round {round}");
+                drop_revision(&store, old.store, third);
+            }
+        });
+        scope.spawn(|| {
+            start.wait();
+            for _ in 0..120 {
+                swept(&store, old.store);
+            }
+        });
+    });
+    store.flush().unwrap();
+    swept(&store, old.store);
+    for store in [&store, &Store::open(root.path()).unwrap()] {
+        assert!(!old.has(store, 0) && old.has(store, 1) && !old.has(store, 2) && new.has(store, 0));
+    }
+}

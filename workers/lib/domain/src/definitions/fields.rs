@@ -195,7 +195,7 @@ static DISTRIBUTION: Object = Object {
         or("send_after_build", Shape::Flag, "false"),
         or("priority", Shape::Word(&["high", "medium", "low"], &[]), "medium"),
         or("max_revisions", whole(1, REVISIONS_MAX, "revisions"), "10"),
-        or("max_age", Shape::Span { min_s: AGE_S_MIN, max_s: AGE_S_MAX }, UNLIMITED),
+        field("max_age", Shape::Span { min_s: AGE_S_MIN, max_s: AGE_S_MAX }),
         or("delete_before_receive", Shape::Flag, "false"),
         or("encryption", Shape::Word(&["none"], &["age"]), "none"),
         or("active", Shape::Flag, "true"),

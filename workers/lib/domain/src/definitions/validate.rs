@@ -220,9 +220,16 @@ impl Fleet<'_> {
         for (name, distribution) in &self.definitions.distributions {
             if distribution.delete_before_receive && distribution.max_revisions != 1 {
                 let kept = distribution.max_revisions;
-                let message = format!("`delete_before_receive` would delete revisions that `max_revisions: {kept}` keeps");
+                let message =
+                    format!("`delete_before_receive` would delete revisions that `max_revisions: {kept}` keeps");
                 let field = format!("distributions.{name}.delete_before_receive");
-                findings.add(self.places, code::VALUE_INVALID, &field, message, "set `max_revisions: 1`, or take it out");
+                findings.add(
+                    self.places,
+                    code::VALUE_INVALID,
+                    &field,
+                    message,
+                    "set `max_revisions: 1`, or take it out",
+                );
             }
         }
     }

@@ -47,6 +47,6 @@ pub use error::TreeError;
 pub use frames::{FRAME_CACHE_BYTES_MAX, FrameFault, Frames};
 pub use held::Held;
 pub use install::{Install, Installed, Progress, Step};
-pub use merge::merge;
+pub use merge::{merge, merged};
 pub use mirror::{Standing, installed, mirror};
 pub use verify::{Differences, Modification, Modified, verify};

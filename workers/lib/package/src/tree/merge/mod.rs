@@ -13,7 +13,7 @@ use std::sync::atomic::Ordering;
 
 use rustix::fs::{AtFlags, Mode};
 use rustix::io::Errno;
-use schemas::ExtractOutcome;
+use schemas::{ExtractOutcome, RevisionRef};
 
 use crate::index::{EntryKind, Index};
 
@@ -61,6 +61,22 @@ pub fn merge(install: &Install) -> Result<Installed, TreeError> {
 }
 
 /// The directory and what is recorded of our files in it.
+/// The revision that was merged into this target last; none if nothing was, or the directory is another one now.
+pub fn merged(target: &Path, state_dir: &Path) -> Result<Option<RevisionRef>, TreeError> {
+    let records = Records::at(state_dir);
+    if !records.has(state::STATE) {
+        return Ok(None);
+    }
+    let place = match Place::open(target) {
+        Err(TreeError::Io { errno: Errno::NOENT, .. }) => return Ok(None),
+        other => other?,
+    };
+    let mut state = State::load(&records, &place.shown)?;
+    let Some(root) = place.shared_target()? else { return Ok(None) };
+    state.forget_unless(&root.node);
+    Ok(state.revision)
+}
+
 pub(super) fn tree_held(target: &Path, state_dir: &Path) -> Result<Option<(OwnedFd, Arc<Catalog>)>, TreeError> {
     let records = Records::at(state_dir);
     if !records.has(state::STATE) {

@@ -1,0 +1,166 @@
+//! What a site keeps: when a revision has come or was extracted, those beyond what is kept go. It knows no network; what went
+//! can be fetched again.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use blobs::Key;
+use domain::retention::kept_at_site;
+use schemas::{Digest, Header, HeldRevisions, Keep, RevisionRef, StoreId};
+use tokio::sync::{Mutex, MutexGuard};
+use tokio_util::task::TaskTracker;
+
+use crate::fetch::store_fault;
+use crate::halt::{Halt, blocking};
+use crate::site::Site;
+use crate::store::{Store, Swept};
+use crate::target;
+
+/// How long a sweep may go on when the site stops: it ends after the pack in hand.
+const STOP_PATIENCE: Duration = Duration::from_secs(5);
+
+/// One at a time for a whole site: two that look at once would both be right and say different things.
+#[derive(Default)]
+pub struct Retention {
+    alone: Mutex<()>,
+    sweeps: TaskTracker,
+    stop: Arc<AtomicBool>,
+}
+
+impl Retention {
+    /// Drops what is beyond `keep`, says what is held now, and makes room behind the caller's back. The job's own work is done:
+    /// that something could not be dropped is no reason to say otherwise.
+    pub async fn settle(&self, site: &Arc<Site>, id: StoreId, keep: Option<Keep>) -> Option<HeldRevisions> {
+        let alone = self.alone.lock().await;
+        let held = self.drop_beyond(site, id, keep, &alone).await;
+        drop(alone);
+        self.sweep_later(site, id);
+        held.map_err(|error| tracing::warn!(store = %id, ?error, "what is beyond the limits could not be dropped")).ok()
+    }
+
+    /// Before the revision with this `index` comes: everything goes that it does not share, and that no job in hand needs.
+    pub async fn make_room(&self, site: &Arc<Site>, id: StoreId, index: Digest) -> Result<(), Halt> {
+        let alone = self.alone.lock().await;
+        let needed = site.journal.headers_in_hand(id).await?;
+        let store = site.depot.store.clone();
+        blocking(move || {
+            for (digest, header) in store.headers(id).map_err(store_fault)? {
+                if !needed.contains(&digest) && !is_being_served(&store, id, digest, &header) {
+                    store.drop_header(id, digest).map_err(store_fault)?;
+                    if header.index.digest != index {
+                        store.drop_index(id, header.index.digest).map_err(store_fault)?;
+                    }
+                }
+            }
+            Ok::<_, Halt>(())
+        })
+        .await??;
+        self.sweep(site, id, &alone).await
+    }
+
+    /// At the start: what an earlier sweep did not come to.
+    pub async fn resume(&self, site: &Arc<Site>) {
+        let store = site.depot.store.clone();
+        match blocking(move || store.stores().map_err(store_fault)).await {
+            Ok(Ok(stores)) => stores.into_iter().for_each(|id| self.sweep_later(site, id)),
+            Ok(Err(error)) | Err(error) => tracing::warn!(?error, "the store cannot be looked through"),
+        }
+    }
+
+    /// Returns when no sweep runs any more.
+    pub async fn ended(&self) {
+        self.stop.store(true, Ordering::Relaxed);
+        self.sweeps.close();
+        if tokio::time::timeout(STOP_PATIENCE, self.sweeps.wait()).await.is_err() {
+            tracing::warn!("a sweep of the store goes on after the site's end");
+        }
+    }
+
+    async fn drop_beyond(
+        &self,
+        site: &Arc<Site>,
+        id: StoreId,
+        keep: Option<Keep>,
+        _alone: &MutexGuard<'_, ()>,
+    ) -> Result<HeldRevisions, Halt> {
+        let mut needed = site.journal.headers_in_hand(id).await?;
+        if !keep.is_some_and(|keep| keep.delete_first) {
+            needed.extend(installed(site, id).await?);
+        }
+        let store = site.depot.store.clone();
+        blocking(move || {
+            let headers = store.headers(id).map_err(store_fault)?;
+            let Some(keep) = keep else { return Ok(held(&headers, |_| true)) };
+            let numbers = headers.iter().map(|(_, header)| header.number).collect();
+            let is_needed = |digest: &Digest, header: &Header| {
+                needed.contains(digest) || is_being_served(&store, id, *digest, header)
+            };
+            let needed = headers.iter().filter(|(digest, header)| is_needed(digest, header));
+            let kept = kept_at_site(&numbers, &needed.map(|(_, header)| header.number).collect(), keep);
+            let named: BTreeSet<Digest> =
+                headers.iter().filter(|(_, h)| kept.contains(&h.number)).map(|(_, h)| h.index.digest).collect();
+            for (digest, header) in headers.iter().filter(|(_, header)| !kept.contains(&header.number)) {
+                store.drop_header(id, *digest).map_err(store_fault)?;
+                if !named.contains(&header.index.digest) {
+                    store.drop_index(id, header.index.digest).map_err(store_fault)?;
+                }
+                tracing::debug!(store = %id, revision = header.number, "not kept any more");
+            }
+            Ok(held(&headers, |number| kept.contains(&number)))
+        })
+        .await?
+    }
+
+    fn sweep_later(&self, site: &Arc<Site>, id: StoreId) {
+        let site = site.clone();
+        self.sweeps.spawn(async move {
+            let retention = &site.retention;
+            let alone = retention.alone.lock().await;
+            if !retention.stop.load(Ordering::Relaxed)
+                && let Err(error) = retention.sweep(&site, id, &alone).await
+            {
+                tracing::warn!(store = %id, ?error, "the store could not be swept; the next time it is tried again");
+            }
+        });
+    }
+
+    async fn sweep(&self, site: &Arc<Site>, id: StoreId, _alone: &MutexGuard<'_, ()>) -> Result<(), Halt> {
+        let downloading = site.journal.is_downloading(id).await?;
+        let (store, stop) = (site.depot.store.clone(), self.stop.clone());
+        let swept = blocking(move || store.sweep(id, downloading, &stop).map_err(store_fault)).await??;
+        let Swept { bytes_freed, unfinished } = swept;
+        if bytes_freed > 0 || unfinished {
+            tracing::info!(store = %id, bytes_freed, unfinished, "the store was swept");
+        }
+        Ok(())
+    }
+}
+
+fn held(headers: &[(Digest, Header)], kept: impl Fn(u64) -> bool) -> HeldRevisions {
+    let numbers: BTreeSet<u64> = headers.iter().map(|(_, header)| header.number).filter(|n| kept(*n)).collect();
+    HeldRevisions { as_of_ms: worker::now_ms(), revisions: numbers.into_iter().collect() }
+}
+
+fn is_being_served(store: &Store, id: StoreId, header: Digest, of: &Header) -> bool {
+    store.is_being_served(&Key::header(id, header)) || store.is_being_served(&Key::index(id, of.index.digest))
+}
+
+/// The header of what stands in the distribution's target.
+async fn installed(site: &Arc<Site>, id: StoreId) -> Result<Option<Digest>, Halt> {
+    let Some(target) = site.journal.target_of(id).await? else { return Ok(None) };
+    let state = target::state_dir(&site.work_dir, id, &target);
+    let found = blocking(move || {
+        let mirrored = package::tree::installed(&target, &state)?.and_then(|standing| standing.live);
+        Ok::<Option<RevisionRef>, package::tree::TreeError>(mirrored.or(package::tree::merged(&target, &state)?))
+    })
+    .await?;
+    match found {
+        Ok(revision) => Ok(revision.map(|revision| revision.header)),
+        Err(error) => {
+            let what = format!("what stands in the target of store {id} cannot be told: {error}");
+            Err(Halt::transient("target-unreadable", what))
+        }
+    }
+}
