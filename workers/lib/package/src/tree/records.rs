@@ -12,6 +12,13 @@ use super::error::TreeError;
 /// Largest file read as one record, in bytes: stamps of four million files are 128 MB.
 const RECORD_BYTES_MAX: u64 = 1 << 30;
 
+/// The record of a target: of which version, and of which target.
+pub(super) trait Stated: DeserializeOwned {
+    const SCHEMA: u32;
+    fn schema(&self) -> u32;
+    fn target(&self) -> &str;
+}
+
 #[derive(Debug)]
 pub(super) struct Records {
     folder: PathBuf,
@@ -48,6 +55,18 @@ impl Records {
         };
         let damaged = |why: String| TreeError::RecordDamaged { path: path.to_string_lossy().into(), why };
         serde_json::from_slice(&bytes).map(Some).map_err(|error| damaged(error.to_string()))
+    }
+
+    /// As `load`, for the record of a target: one of another version or of another target is not read as this one's.
+    pub fn load_state<T: Stated>(&self, name: &str, target: &str) -> Result<Option<T>, TreeError> {
+        let Some(state) = self.load::<T>(name)? else { return Ok(None) };
+        let (found, known) = (state.schema(), T::SCHEMA);
+        let why = match () {
+            () if found != known => format!("it has version {found}, and this program reads {known}"),
+            () if state.target() != target => format!("it belongs to the target `{}`", state.target()),
+            () => return Ok(Some(state)),
+        };
+        Err(TreeError::RecordDamaged { path: name.into(), why })
     }
 
     pub fn save<T: Serialize>(&self, name: &str, value: &T) -> Result<(), TreeError> {

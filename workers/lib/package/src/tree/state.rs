@@ -7,10 +7,10 @@ use super::catalog::CatalogRef;
 use super::error::TreeError;
 use super::install::Installed;
 use super::node::Node;
-use super::records::Records;
+use super::records::{Records, Stated};
 
 pub(super) const STATE: &str = "mirror.json";
-pub(super) const STATE_SCHEMA: u32 = 1;
+const STATE_SCHEMA: u32 = 1;
 
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -47,17 +47,21 @@ pub(super) struct Pending {
     pub result: Installed,
 }
 
+impl Stated for State {
+    const SCHEMA: u32 = STATE_SCHEMA;
+
+    fn schema(&self) -> u32 {
+        self.schema
+    }
+
+    fn target(&self) -> &str {
+        &self.target
+    }
+}
+
 impl State {
     pub fn load(records: &Records, target: &str) -> Result<State, TreeError> {
-        let Some(state) = records.load::<State>(STATE)? else { return Ok(State::new(target)) };
-        let damaged = |why: String| Err(TreeError::RecordDamaged { path: STATE.into(), why });
-        if state.schema != STATE_SCHEMA {
-            return damaged(format!("it has version {}, and this program reads {STATE_SCHEMA}", state.schema));
-        }
-        if state.target != target {
-            return damaged(format!("it belongs to the target `{}`", state.target));
-        }
-        Ok(state)
+        Ok(records.load_state(STATE, target)?.unwrap_or_else(|| State::new(target)))
     }
 
     fn new(target: &str) -> State {

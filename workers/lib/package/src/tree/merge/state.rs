@@ -6,11 +6,11 @@ use serde::{Deserialize, Serialize};
 use crate::tree::catalog::CatalogRef;
 use crate::tree::error::TreeError;
 use crate::tree::node::Node;
-use crate::tree::records::Records;
+use crate::tree::records::{Records, Stated};
 use schemas::RevisionRef;
 
 pub(super) const STATE: &str = "merge.json";
-pub(super) const STATE_SCHEMA: u32 = 1;
+const STATE_SCHEMA: u32 = 1;
 
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -59,17 +59,21 @@ pub(super) enum What {
     },
 }
 
+impl Stated for State {
+    const SCHEMA: u32 = STATE_SCHEMA;
+
+    fn schema(&self) -> u32 {
+        self.schema
+    }
+
+    fn target(&self) -> &str {
+        &self.target
+    }
+}
+
 impl State {
     pub fn load(records: &Records, target: &str) -> Result<State, TreeError> {
-        let Some(state) = records.load::<State>(STATE)? else { return Ok(State::new(target)) };
-        let damaged = |why: String| Err(TreeError::RecordDamaged { path: STATE.into(), why });
-        if state.schema != STATE_SCHEMA {
-            return damaged(format!("it has version {}, and this program reads {STATE_SCHEMA}", state.schema));
-        }
-        if state.target != target {
-            return damaged(format!("it belongs to the target `{}`", state.target));
-        }
-        Ok(state)
+        Ok(records.load_state(STATE, target)?.unwrap_or_else(|| State::new(target)))
     }
 
     fn new(target: &str) -> State {
