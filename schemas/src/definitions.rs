@@ -141,6 +141,11 @@ pub struct Distribution {
     /// What subscribers refuse to extract unless it is named here.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub allow: Vec<Allowance>,
+    /// Beside content, kinds, modes and times.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub keep: Vec<Kept>,
+    #[serde(default)]
+    pub unchanged: Unchanged,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
@@ -150,6 +155,8 @@ pub enum Allowance {
     LinkOut,
     /// Set-uid, set-gid and sticky bits.
     SetId,
+    /// `security.*` attributes: capabilities, labels.
+    SecurityAttributes,
 }
 
 impl Allowance {
@@ -157,7 +164,41 @@ impl Allowance {
         match self {
             Allowance::LinkOut => "link-out",
             Allowance::SetId => "set-id",
+            Allowance::SecurityAttributes => "security-attributes",
         }
+    }
+}
+
+/// What a revision keeps of its sources' entries beside content, kinds, modes and times.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Kept {
+    /// Users and groups, by name where they have one, else by number.
+    Owners,
+    /// Extended attributes `user.*`.
+    Xattrs,
+    /// POSIX access lists; their users and groups are numbers.
+    Acls,
+    /// Extended attributes `security.*`. Subscribers refuse them unless `allow` names `security-attributes`.
+    Security,
+}
+
+/// How a file that two revisions share comes from the live tree into the next one (`mirror`).
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Unchanged {
+    /// One file with a name in both trees: a program that changes it in place changes both.
+    #[default]
+    Link,
+    /// A file of its own that shares its blocks, where the file system can; else a copy.
+    Reflink,
+    /// A file of its own.
+    Copy,
+}
+
+impl Unchanged {
+    pub fn is_link(&self) -> bool {
+        *self == Unchanged::Link
     }
 }
 

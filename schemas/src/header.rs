@@ -8,6 +8,8 @@ use crate::{Digest, StoreId};
 
 /// Version of the package format that a header announces.
 pub const FORMAT: u32 = 1;
+/// Of a revision that says more of its entries than version 1 can: hard links, owners, attributes, sparse files.
+pub const FORMAT_WITH_EXTRAS: u32 = 2;
 
 /// It says nothing that two builders of one job would say differently (no time, no machine), so that a retried build
 /// ends in the same digest.

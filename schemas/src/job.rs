@@ -6,7 +6,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::collect::{CollectTask, Keep};
-use crate::definitions::{Allowance, DistributionType, FileSource, Mode, Priority};
+use crate::definitions::{Allowance, DistributionType, FileSource, Kept, Mode, Priority, Unchanged};
 use crate::{
     ChannelName, Digest, DistributionName, DistributorName, JobId, Lane, RequestId, Settings, StoreId, SubscriberName,
 };
@@ -114,6 +114,9 @@ pub struct BuildTask {
     /// Read everything again, and record a revision only if content changed all the same.
     #[serde(default)]
     pub read_all: bool,
+    /// Beside content, kinds, modes and times.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub keep: Vec<Kept>,
     /// Seconds without a sign of life after which another builder takes the job over.
     pub lease_s: u32,
     /// The distributor's: where a builder that was told no other keeps what it remembers, a folder for each distribution.
@@ -183,6 +186,9 @@ pub struct ExtractTask {
     /// Goes to this revision even if a newer one is installed.
     #[serde(default)]
     pub pin: bool,
+    /// How unchanged files come from the live tree into the next one.
+    #[serde(default, skip_serializing_if = "Unchanged::is_link")]
+    pub unchanged: Unchanged,
     /// Other targets of this site, by distribution: equal or nested ones are refused before anything is written.
     #[serde(default)]
     pub other_targets: BTreeMap<DistributionName, String>,

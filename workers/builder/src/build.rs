@@ -8,8 +8,9 @@ use blobs::{Blobs, Key};
 use bytes::Bytes;
 use package::build::{Input, build};
 use package::hints::Hints;
-use package::walk::{Tree, walk};
-use package::{Built, Index, Watch, header};
+use package::walk::{Tree, walk_keeping};
+use package::{Built, Index, Keeps, Watch, header};
+use schemas::definitions::Kept;
 use schemas::{BuildResult, BuildTask, CollectResult, CollectTask, Digest, Fault, NewRevision, PackUse};
 use tokio::task::spawn_blocking;
 use worker::{Context, ProgressHandle};
@@ -126,7 +127,8 @@ impl<'a> Run<'a> {
 
     async fn list(&self) -> Result<Tree, Fault> {
         let (sources, threads, watch) = (self.task.sources.clone(), self.builder.threads, self.watch.clone());
-        let listed = spawn_blocking(move || walk(&sources, threads, &watch)).await;
+        let keeps = keeps(&self.task.keep);
+        let listed = spawn_blocking(move || walk_keeping(&sources, keeps, threads, &watch)).await;
         listed.map_err(|error| fault::of_thread(&error))?.map_err(|error| fault::of_build(&error))
     }
 
@@ -228,4 +230,14 @@ impl<'a> Run<'a> {
         let save = move || hints_file::save(&path, &built.hints(&machine, began_ns));
         spawn_blocking(save).await.map_err(|error| fault::of_thread(&error))
     }
+}
+
+fn keeps(kept: &[Kept]) -> Keeps {
+    let one = |kept: &Kept| match kept {
+        Kept::Owners => Keeps::OWNERS,
+        Kept::Xattrs => Keeps::XATTRS,
+        Kept::Acls => Keeps::ACLS,
+        Kept::Security => Keeps::SECURITY,
+    };
+    kept.iter().map(one).fold(Keeps::default(), Keeps::with)
 }

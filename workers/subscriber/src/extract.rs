@@ -144,6 +144,7 @@ impl Extraction {
             frames: &frames,
             adopt: self.task.adopt,
             pin: self.task.pin,
+            unchanged: self.task.unchanged,
             cancel: &self.cancel,
             progress: &self.progress,
             observe: &observe,
@@ -160,6 +161,7 @@ impl Extraction {
             match allowance {
                 Allowance::LinkOut => policy.links_out = true,
                 Allowance::SetId => policy.set_id = true,
+                Allowance::SecurityAttributes => policy.security_attributes = true,
             }
         }
         policy

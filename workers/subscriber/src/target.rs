@@ -65,6 +65,7 @@ mod tests {
             adopt: false,
             allow: vec![],
             pin: false,
+            unchanged: Default::default(),
             other_targets: others.collect(),
             keep: None,
         }

@@ -92,6 +92,7 @@ fn send_then_extract(name: &str, attempt: u32, n: u64) -> JobMessage {
         adopt: false,
         allow: Vec::new(),
         pin: false,
+        unchanged: Default::default(),
         other_targets: BTreeMap::new(),
         keep: None,
     };

@@ -107,6 +107,7 @@ impl Place {
             sources: vec![FileSource { path, into: None, include: Vec::new(), exclude: Vec::new() }],
             previous,
             read_all: false,
+            keep: Vec::new(),
             lease_s: 60,
             working_dir: None,
         }

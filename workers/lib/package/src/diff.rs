@@ -5,6 +5,7 @@ use std::ops::Range;
 
 use schemas::Digest;
 
+use crate::extras::same_owner_and_attributes;
 use crate::index::{Entry, EntryKind, Index};
 
 /// Positions of entries, in order of their paths.
@@ -26,6 +27,8 @@ pub struct Changed {
     pub content: bool,
     pub mode: bool,
     pub mtime: bool,
+    /// Owner, extended attributes, or of which file it is a further name.
+    pub extras: bool,
 }
 
 impl Diff {
@@ -59,7 +62,22 @@ pub fn diff(old: &Index, new: &Index) -> Diff {
 fn changed(old: &Index, a: &Entry, o: usize, new: &Index, b: &Entry, n: usize) -> Option<Changed> {
     let content = !same_content(old, &a.kind, new, &b.kind);
     let (mode, mtime) = (a.mode != b.mode, a.mtime_ns != b.mtime_ns);
-    (content || mode || mtime).then_some(Changed { old: o as u32, new: n as u32, content, mode, mtime })
+    let extras = !same_extras(old, o as u32, new, n as u32);
+    (content || mode || mtime || extras).then_some(Changed {
+        old: o as u32,
+        new: n as u32,
+        content,
+        mode,
+        mtime,
+        extras,
+    })
+}
+
+/// How a file is allocated on disk is no difference.
+fn same_extras(old: &Index, o: u32, new: &Index, n: u32) -> bool {
+    let first =
+        |index: &'_ Index, at: u32| index.extras.first_of(at).map(|first| index.entries[first as usize].path.clone());
+    same_owner_and_attributes(old, o, new, n) && first(old, o) == first(new, n)
 }
 
 /// True if both are of one kind and hold the same: by digests, wherever the chunks lie.

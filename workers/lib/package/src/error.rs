@@ -10,7 +10,7 @@ pub enum FormatError {
     Damaged { what: &'static str, reason: String },
     #[error("{what} has digest {found}, expected {expected}")]
     DigestMismatch { what: &'static str, expected: Digest, found: Digest },
-    #[error("{what} has format {found}; this version reads {known}")]
+    #[error("{what} has format {found}; this version reads up to {known}")]
     UnknownFormat { what: &'static str, found: u32, known: u32 },
     #[error("{what} is {found}; at most {max} is read")]
     TooLarge { what: &'static str, found: u64, max: u64 },

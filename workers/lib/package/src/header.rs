@@ -1,7 +1,7 @@
 //! The header of a manifest as bytes, and whether it agrees with its index. It knows no signature and no store.
 
 use schemas::definitions::DistributionType;
-use schemas::header::FORMAT;
+use schemas::header::{FORMAT, FORMAT_WITH_EXTRAS};
 use schemas::{Digest, Header, IndexRef, StoreId};
 
 use crate::error::FormatError;
@@ -14,7 +14,7 @@ const WHAT: &str = "the header";
 pub fn header_of(store: StoreId, number: u64, of_type: DistributionType, index: &Index, at: IndexRef) -> Header {
     let totals = index.totals();
     Header {
-        format: FORMAT,
+        format: if index.extras.is_empty() { FORMAT } else { FORMAT_WITH_EXTRAS },
         store,
         number,
         of_type,
@@ -48,8 +48,8 @@ pub fn decode(bytes: &[u8]) -> Result<Header, FormatError> {
     refuse_above(WHAT, bytes.len() as u64, HEADER_BYTES_MAX)?;
     // Unknown, doubled and missing keys are errors of the derived reader.
     let header: Header = serde_json::from_slice(bytes).map_err(|e| FormatError::damaged(WHAT, e.to_string()))?;
-    if header.format != FORMAT {
-        return Err(FormatError::UnknownFormat { what: WHAT, found: header.format, known: FORMAT });
+    if !(FORMAT..=FORMAT_WITH_EXTRAS).contains(&header.format) {
+        return Err(FormatError::UnknownFormat { what: WHAT, found: header.format, known: FORMAT_WITH_EXTRAS });
     }
     refuse_above("the index", header.index.bytes, INDEX_BYTES_MAX)?;
     refuse_above("the index's content", header.index.raw_bytes, INDEX_RAW_BYTES_MAX)?;

@@ -5,6 +5,8 @@ use std::ops::Range;
 
 use schemas::{Digest, PackRef};
 
+use crate::extras::Extras;
+
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Index {
     /// Sorted by the bytes of their paths; a directory stands before what is in it. The first is the root, path "".
@@ -17,6 +19,7 @@ pub struct Index {
     pub frames: Vec<Frame>,
     /// Every one holds a frame.
     pub packs: Vec<PackRef>,
+    pub extras: Extras,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -73,7 +76,7 @@ pub struct Totals {
     pub files: u64,
     pub directories: u64,
     pub links: u64,
-    /// Content, uncompressed.
+    /// Content, uncompressed; that of a file with several names once.
     pub bytes: u64,
     /// All frames, compressed.
     pub stored_bytes: u64,
@@ -99,13 +102,14 @@ impl Index {
     pub fn totals(&self) -> Totals {
         let mut totals =
             Totals { stored_bytes: self.frames.iter().map(|f| u64::from(f.stored_bytes)).sum(), ..Totals::default() };
-        for entry in &self.entries {
+        for (at, entry) in self.entries.iter().enumerate() {
             match &entry.kind {
                 EntryKind::Directory => totals.directories += 1,
                 EntryKind::Link { .. } => totals.links += 1,
                 EntryKind::File { bytes, .. } => {
                     totals.files += 1;
-                    totals.bytes = totals.bytes.saturating_add(*bytes);
+                    let is_counted = self.extras.first_of(at as u32).is_some();
+                    totals.bytes = totals.bytes.saturating_add(if is_counted { 0 } else { *bytes });
                 }
             }
         }

@@ -6,6 +6,8 @@ use std::collections::HashSet;
 use schemas::{Digest, IndexRef, PackRef};
 
 use crate::error::FormatError;
+use crate::extras::Extras;
+use crate::extras_codec;
 use crate::frame::decompress_exactly;
 use crate::index::{Chunk, Entry, EntryKind, Frame, Index};
 use crate::limits::{
@@ -18,6 +20,8 @@ use crate::wire::{DIGEST_BYTES, Reader, put_signed, put_varint};
 const WHAT: &str = "the index";
 const MAGIC: &[u8; 7] = b"TIDEIDX";
 const VERSION: u8 = 1;
+/// Version 1 and a sixth section, the extras. An index without any is written as version 1.
+const VERSION_WITH_EXTRAS: u8 = 2;
 /// Magic, version, length of the body.
 const HEAD_BYTES: usize = 16;
 /// Digests, the greater part, do not compress at any level.
@@ -49,7 +53,7 @@ impl Index {
         let body = write_body(self);
         let mut bytes = Vec::with_capacity(HEAD_BYTES + body.len() / 2);
         bytes.extend_from_slice(MAGIC);
-        bytes.push(VERSION);
+        bytes.push(if self.extras.is_empty() { VERSION } else { VERSION_WITH_EXTRAS });
         bytes.extend_from_slice(&(body.len() as u64).to_le_bytes());
         bytes.extend_from_slice(&zstd::bulk::compress(&body, LEVEL).expect("memory for compressing"));
         let at = IndexRef { digest: Digest::of(&bytes), bytes: bytes.len() as u64, raw_bytes: body.len() as u64 };
@@ -78,7 +82,7 @@ impl Index {
 
     /// Without a digest: damage may go unseen if it gives another sound index. Prefer `open`.
     pub fn decode(bytes: &[u8]) -> Result<Index, FormatError> {
-        read_body(&decompress(bytes)?)
+        read_body(&decompress(bytes)?, bytes[7] == VERSION_WITH_EXTRAS)
     }
 }
 
@@ -90,8 +94,9 @@ fn decompress(bytes: &[u8]) -> Result<Vec<u8>, FormatError> {
     if head[..7] != MAGIC[..] {
         return Err(FormatError::damaged(WHAT, "it does not begin like one"));
     }
-    if head[7] != VERSION {
-        return Err(FormatError::UnknownFormat { what: WHAT, found: head[7].into(), known: VERSION.into() });
+    if !(VERSION..=VERSION_WITH_EXTRAS).contains(&head[7]) {
+        let known = VERSION_WITH_EXTRAS.into();
+        return Err(FormatError::UnknownFormat { what: WHAT, found: head[7].into(), known });
     }
     let raw_bytes = u64::from_le_bytes(head[8..].try_into().expect("eight bytes"));
     refuse_above("the index's content", raw_bytes, INDEX_RAW_BYTES_MAX)?;
@@ -109,18 +114,26 @@ fn write_body(index: &Index) -> Vec<u8> {
     write_chunks(&mut out, &index.chunks);
     write_refs(&mut out, &index.chunk_refs);
     write_entries(&mut out, &index.entries);
+    if !index.extras.is_empty() {
+        extras_codec::write(&mut out, &index.extras);
+    }
     out
 }
 
-fn read_body(body: &[u8]) -> Result<Index, FormatError> {
+fn read_body(body: &[u8], has_extras: bool) -> Result<Index, FormatError> {
     let mut reader = Reader::new(body);
     let packs = read_packs(&mut reader)?;
     let frames = read_frames(&mut reader, &packs)?;
     let chunks = read_chunks(&mut reader, &frames)?;
     let chunk_refs = read_refs(&mut reader, chunks.len())?;
     let entries = read_entries(&mut reader, &chunk_refs, &chunks)?;
+    let mut index = Index { entries, chunk_refs, chunks, frames, packs, extras: Extras::default() };
+    if has_extras {
+        index.extras = extras_codec::read(&mut reader, &index)?;
+        extras_codec::check(&index)?;
+    }
     reader.end()?;
-    Ok(Index { entries, chunk_refs, chunks, frames, packs })
+    Ok(index)
 }
 
 fn write_packs(out: &mut Vec<u8>, packs: &[PackRef]) {

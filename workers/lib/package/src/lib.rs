@@ -1,10 +1,14 @@
 //! The package format and trees of files: chunks, frames, packs, manifest, building and staging. It knows no network,
 //! no database, no clock and no tokio.
 
+mod accounts;
+mod attributes;
 pub mod build;
 pub mod chunker;
 pub mod diff;
 pub mod error;
+pub mod extras;
+mod extras_codec;
 pub mod frame;
 mod globs;
 pub mod header;
@@ -21,6 +25,7 @@ mod wire;
 
 pub use build::{Built, Pack, PackSink, SinkClosed};
 pub use error::FormatError;
+pub use extras::{Attribute, Extras, HardLink, Keeps};
 pub use frame::{decode_frame, verify_frame};
 pub use index::{Chunk, Entry, EntryKind, Frame, Index, Totals};
 pub use index_codec::EncodedIndex;

@@ -25,6 +25,13 @@ pub const HEADER_BYTES_MAX: u64 = 8 << 20;
 /// One file; a sparse exabyte is refused instead of read for months.
 pub const FILE_BYTES_MAX: u64 = 1 << 44;
 
+/// Of all names and values of owners and extended attributes together, each distinct set once.
+pub const ATTRIBUTES_BYTES_MAX: usize = 256 << 20;
+/// One attribute's value, and all of one file: the kernel's limit.
+pub const ATTRIBUTE_BYTES_MAX: usize = 64 << 10;
+pub const ATTRIBUTE_NAME_BYTES_MAX: usize = 255;
+pub const ACCOUNT_BYTES_MAX: usize = 255;
+
 pub const PATH_BYTES_MAX: usize = 3_072;
 /// One part of a path: the limit of all common file systems.
 pub const PART_BYTES_MAX: usize = 255;

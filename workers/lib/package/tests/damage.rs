@@ -87,7 +87,7 @@ fn forged_headers_are_refused() {
     let Revision { header, head, index, .. } = revision();
     let text = String::from_utf8(header).unwrap();
     let refused = |forged: String| header::decode(forged.as_bytes()).unwrap_err().code();
-    assert_eq!(refused(text.replace("\"format\":1", "\"format\":2")), "format-unknown");
+    assert_eq!(refused(text.replace("\"format\":1", "\"format\":3")), "format-unknown");
     assert_eq!(refused(text.replace("\"number\":3", "\"number\":3,\"number\":4")), "format-damaged");
     assert_eq!(refused(text.replace("\"number\":3", "\"number\":NaN")), "format-damaged");
     assert_eq!(refused(text.replace("\"number\":3", "\"number\":18446744073709551616")), "format-damaged");
@@ -96,6 +96,7 @@ fn forged_headers_are_refused() {
     assert_eq!(refused(" ".repeat(9 << 20)), "format-too-large");
     for forged in [
         Header { files: head.files + 1, ..head.clone() },
+        Header { format: 2, ..head.clone() },
         Header { bytes: 0, ..head.clone() },
         Header { stored_bytes: u64::MAX, ..head.clone() },
         Header { packs: Vec::new(), ..head.clone() },

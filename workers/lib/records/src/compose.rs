@@ -132,7 +132,7 @@ impl Beside {
 
     fn task(&self, job: &JobRow, template: Template) -> Result<Task, RecordsError> {
         match template {
-            Template::Build { store, of_type, sources, read_all, send_on: _ } => {
+            Template::Build { store, of_type, sources, read_all, keep, send_on: _ } => {
                 let previous = self.newest.get(&job.raw.distribution).copied();
                 Ok(Task::Build(BuildTask {
                     distributor: parse(&job.raw.distributor, job)?,
@@ -143,6 +143,7 @@ impl Beside {
                     sources,
                     previous,
                     read_all,
+                    keep,
                     lease_s: BUILD_LEASE_S,
                     working_dir: self.terms.get(&job.raw.distributor).and_then(|terms| terms.working_dir.clone()),
                 }))
@@ -190,7 +191,7 @@ impl Beside {
     }
 
     fn extract(&self, job: &JobRow, template: Template, revision: Option<i64>) -> Result<ExtractTask, RecordsError> {
-        let Template::Extract { store, mode, target, adopt, allow, pin, other_targets } = template else {
+        let Template::Extract { store, mode, target, adopt, allow, pin, unchanged, other_targets } = template else {
             return Err(RecordsError::Corrupt(format!("job {}: an extract's row holds another kind's task", job.id)));
         };
         Ok(ExtractTask {
@@ -203,6 +204,7 @@ impl Beside {
             adopt,
             allow,
             pin,
+            unchanged,
             other_targets,
             keep: self.keeps.get(&job.raw.distribution).copied(),
         })

@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use domain::state::State;
-use schemas::definitions::{Allowance, DistributionType, FileSource, Mode, Priority};
+use schemas::definitions::{Allowance, DistributionType, FileSource, Kept, Mode, Priority, Unchanged};
 use schemas::{
     ChannelName, DistributionName, DistributorName, JobId, JobKind, Lane, RequestId, StoreId, SubscriberName,
 };
@@ -70,6 +70,8 @@ pub enum Template {
         of_type: DistributionType,
         sources: Vec<FileSource>,
         read_all: bool,
+        #[serde(default)]
+        keep: Vec<Kept>,
         /// Channels that a new revision is sent on at once.
         send_on: Vec<ChannelName>,
     },
@@ -86,6 +88,8 @@ pub enum Template {
         #[serde(default)]
         allow: Vec<Allowance>,
         pin: bool,
+        #[serde(default)]
+        unchanged: Unchanged,
         other_targets: BTreeMap<DistributionName, String>,
     },
     Collect {

@@ -239,6 +239,7 @@ impl<'a> Deliveries<'a> {
                 adopt: distribution.adopt,
                 allow: distribution.allow.clone(),
                 pin,
+                unchanged: distribution.unchanged,
                 other_targets: site::other_targets(&self.view.fleet.definitions, subscriber, name),
             },
             carried_by: send,

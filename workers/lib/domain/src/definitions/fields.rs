@@ -203,7 +203,12 @@ static DISTRIBUTION: Object = Object {
         field("component", Shape::Tag),
         or("platforms", Shape::List { of: &Shape::Tag, min: 0, max: PLATFORMS_MAX }, "all"),
         or("adopt", Shape::Flag, "false"),
-        field("allow", Shape::List { of: &Shape::Word(&["link-out", "set-id"], &[]), min: 0, max: 2 }),
+        field(
+            "allow",
+            Shape::List { of: &Shape::Word(&["link-out", "set-id", "security-attributes"], &[]), min: 0, max: 3 },
+        ),
+        field("keep", Shape::List { of: &Shape::Word(&["owners", "xattrs", "acls", "security"], &[]), min: 0, max: 4 }),
+        or("unchanged", Shape::Word(&["link", "reflink", "copy"], &[]), "link"),
     ],
     later: &[],
 };

@@ -1,12 +1,14 @@
 //! The new index from what is known and what was read: only what a file names stays, in the order that the format
 //! asks for.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 
 use schemas::{Digest, PackRef};
 
+use super::extras::ExtrasMaker;
 use super::pack::Packed;
 use super::sequence::Sequence;
+use crate::extras::HardLink;
 use crate::index::{Chunk, Entry, EntryKind, Frame, Index};
 use crate::walk::{Found, FoundKind, Stat, Tree};
 
@@ -22,7 +24,7 @@ pub(super) struct Parts<'a> {
 pub(super) fn assemble(tree: Tree, parts: Parts) -> (Index, Vec<Stat>, HashSet<Digest>) {
     let mut index = Index::default();
     let mut stats = Vec::new();
-    add_entries(&mut index, &mut stats, tree.entries, &parts);
+    add_entries(&mut index, &mut stats, tree, &parts);
     let empty = Index::default();
     let previous = parts.previous.unwrap_or(&empty);
     let new_packs = parts.packs.packs.iter().map(|pack| pack.digest).collect();
@@ -44,9 +46,20 @@ struct Tables {
 }
 
 /// `chunk_refs` get the numbers that `Sequence` gave: positions among all chunks, old and new.
-fn add_entries(index: &mut Index, stats: &mut Vec<Stat>, found: Vec<Found>, parts: &Parts) {
+fn add_entries(index: &mut Index, stats: &mut Vec<Stat>, tree: Tree, parts: &Parts) {
     let mut read = parts.sequence.files.iter().peekable();
-    for (at, Found { path, kind, mut mode, mut mtime_ns, .. }) in found.into_iter().enumerate() {
+    let mut extras = ExtrasMaker::new(tree.keeps);
+    let mut links = tree.hard_links.iter().peekable();
+    let mut stat_of: HashMap<u32, Stat> = HashMap::new();
+    let firsts: HashSet<u32> = tree.hard_links.iter().map(|link| link.first).collect();
+    for (at, found) in tree.entries.into_iter().enumerate() {
+        if let Some(link) = links.next_if(|link| link.entry == at as u32) {
+            add_name(index, found.path, *link);
+            extras.add_name(*link);
+            stats.push(stat_of[&link.first]);
+            continue;
+        }
+        let Found { path, kind, mut mode, mut mtime_ns, is_sparse, mut extra, .. } = found;
         let kind = match kind {
             FoundKind::Directory => EntryKind::Directory,
             FoundKind::Link { target } => EntryKind::Link { target },
@@ -60,16 +73,32 @@ fn add_entries(index: &mut Index, stats: &mut Vec<Stat>, found: Vec<Found>, part
                     }
                 } else if let Some(file) = read.next_if(|file| file.file == at as u32) {
                     index.chunk_refs.extend_from_slice(&parts.sequence.refs[file.refs.clone()]);
-                    if let Some(fresh) = file.fresh {
+                    if let Some(fresh) = &file.fresh {
                         (stat, mode, mtime_ns) = (fresh.stat, fresh.mode, fresh.stat.mtime_ns);
+                        extra = fresh.extra.clone();
                     }
+                }
+                if firsts.contains(&(at as u32)) {
+                    stat_of.insert(at as u32, stat);
                 }
                 stats.push(stat);
                 EntryKind::File { bytes: stat.bytes, refs: start..index.chunk_refs.len() as u32 }
             }
         };
         index.entries.push(Entry { path, kind, mode, mtime_ns });
+        extras.add(is_sparse, extra);
     }
+    index.extras = extras.finish();
+}
+
+/// A further name of a file that is there: it says the same of it.
+fn add_name(index: &mut Index, path: String, link: HardLink) {
+    let first = index.entries[link.first as usize].clone();
+    let EntryKind::File { bytes, refs } = first.kind else { unreachable!("only files have several names") };
+    let start = index.chunk_refs.len() as u32;
+    index.chunk_refs.extend_from_within(refs.start as usize..refs.end as usize);
+    let kind = EntryKind::File { bytes, refs: start..index.chunk_refs.len() as u32 };
+    index.entries.push(Entry { path, kind, ..first });
 }
 
 fn keep_what_is_named(index: &mut Index, all: Tables) {

@@ -4,6 +4,8 @@
 mod assemble;
 mod buffer;
 mod desk;
+mod extras;
+mod holes;
 mod pack;
 mod plan;
 mod read;
@@ -16,10 +18,11 @@ use schemas::Digest;
 use schemas::definitions::FileSource;
 
 use crate::diff::diff;
+use crate::extras::Keeps;
 use crate::hints::{Hints, HintsWriter, content_id};
 use crate::index::{EntryKind, Index};
 use crate::source_error::BuildError;
-use crate::walk::{Stat, Tree, walk};
+use crate::walk::{Stat, Tree, walk_keeping};
 use crate::watch::Watch;
 
 pub use pack::{Pack, PackSink, SinkClosed};
@@ -58,8 +61,17 @@ pub fn build(input: Input, sink: &mut dyn PackSink) -> Result<Built, BuildError>
 
 /// Without hints, on one thread, all packs in memory: for small trees.
 pub fn build_simply(sources: &[FileSource], previous: Option<&Index>) -> Result<(Built, Vec<Pack>), BuildError> {
+    build_keeping(sources, Keeps::default(), previous)
+}
+
+/// As `build_simply`, with what is kept beyond modes and times.
+pub fn build_keeping(
+    sources: &[FileSource],
+    keeps: Keeps,
+    previous: Option<&Index>,
+) -> Result<(Built, Vec<Pack>), BuildError> {
     let watch = Watch::default();
-    let tree = walk(sources, 1, &watch)?;
+    let tree = walk_keeping(sources, keeps, 1, &watch)?;
     let mut packs = Vec::new();
     let built = build(Input { tree, previous, hints: None, threads: 1, watch: &watch }, &mut packs)?;
     Ok((built, packs))
@@ -92,7 +104,7 @@ impl Built {
         let diff = diff(previous, &self.index);
         let only_folder_times = |changed: &crate::diff::Changed| {
             let folder = self.index.entries[changed.new as usize].kind == EntryKind::Directory;
-            folder && !changed.content && !changed.mode
+            folder && !changed.content && !changed.mode && !changed.extras
         };
         diff.added.is_empty() && diff.removed.is_empty() && diff.changed.iter().all(only_folder_times)
     }

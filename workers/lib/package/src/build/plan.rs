@@ -55,8 +55,14 @@ impl Plan {
         };
         let mut plan = Plan { units: Vec::new(), known, files: 0, bytes: 0, files_to_read: 0, bytes_to_read: 0 };
         let mut batch = Batch { files: Vec::new(), bytes: 0 };
+        let mut further_names = tree.hard_links.iter().map(|link| link.entry).peekable();
         for (at, entry) in tree.entries.iter().enumerate() {
             let FoundKind::File(stat) = &entry.kind else { continue };
+            if further_names.next_if_eq(&(at as u32)).is_some() {
+                // Read with its first name.
+                plan.known[at] = None;
+                continue;
+            }
             plan.files += 1;
             plan.bytes += stat.bytes;
             // An empty file has nothing to read.

@@ -7,10 +7,11 @@ use rustix::fs::{FileType, Mode, OFlags};
 use rustix::io::Errno;
 use schemas::Digest;
 
+use super::holes;
 use super::plan::Unit;
 use crate::chunker::{chunks_of_file, first_chunk};
 use crate::source_error::BuildError;
-use crate::walk::{Found, FoundKind, Stat, Tree, stat_of};
+use crate::walk::{Extra, Found, FoundKind, Stat, Tree, extra_of, stat_of};
 use crate::watch::Watch;
 
 /// A file that changes more often than this while being read is refused.
@@ -26,6 +27,8 @@ pub(super) struct Reading<'a> {
 pub(super) struct ReadUnit {
     pub data: Vec<u8>,
     pub pieces: Vec<Piece>,
+    /// Of `data`, what is zeros without having been read.
+    pub hole_bytes: u64,
     pub of: Of,
 }
 
@@ -55,10 +58,10 @@ pub(super) struct ReadFile {
     pub fresh: Option<Fresh>,
 }
 
-#[derive(Clone, Copy)]
 pub(super) struct Fresh {
     pub stat: Stat,
     pub mode: u32,
+    pub extra: Option<Box<Extra>>,
 }
 
 impl Reading<'_> {
@@ -84,7 +87,7 @@ impl Reading<'_> {
             self.watch.done(1, (data.len() - start) as u64);
             read.push(ReadFile { file, pieces: pieces.len() - first, fresh });
         }
-        Ok(ReadUnit { data, pieces, of: Of::Files(read) })
+        Ok(ReadUnit { data, pieces, hole_bytes: 0, of: Of::Files(read) })
     }
 
     /// Appends the whole file. Its stat is compared after reading, so that one look says "not changed since listed".
@@ -107,7 +110,8 @@ impl Reading<'_> {
             }
             data.truncate(start);
             expected = now;
-            fresh = Some(Fresh { stat: now, mode: raw.st_mode & 0o7777 });
+            let extra = extra_of(&opened, &raw, self.tree.keeps).map_err(|error| self.unreadable(entry, error))?;
+            fresh = Some(Fresh { stat: now, mode: raw.st_mode & 0o7777, extra });
         }
         Err(self.changed(entry))
     }
@@ -121,12 +125,23 @@ impl Reading<'_> {
     ) -> Result<ReadUnit, BuildError> {
         let (entry, listed) = self.entry(file);
         let opened = self.open(entry)?;
-        fill(&opened, &mut data, range.start, range.end - range.start)
-            .map_err(|error| self.unreadable(entry, error))?;
+        let unreadable = |error| self.unreadable(entry, error);
+        let is_hole = entry.is_sparse && holes::is_hole(&opened, &range);
+        let hole_bytes = match entry.is_sparse {
+            _ if is_hole => range.end - range.start,
+            true => holes::fill_written(&opened, &mut data, range.clone()).map_err(unreadable)?,
+            false => fill(&opened, &mut data, range.start, range.end - range.start).map_err(unreadable).map(|()| 0)?,
+        };
         let now = rustix::fs::fstat(&opened).map_err(|error| self.unreadable(entry, error))?;
         // Parts of two versions would make a file that never was.
-        if stat_of(&now) != *listed || data.len() as u64 != range.end - range.start {
+        if stat_of(&now) != *listed || (!is_hole && data.len() as u64 != range.end - range.start) {
             return Err(self.changed(entry));
+        }
+        self.watch.done(u64::from(is_last), range.end - range.start);
+        if is_hole {
+            let (data, pieces, tail) = holes::zeros(hole_bytes as usize, is_last);
+            let of = Of::Segment { file, is_first: range.start == 0, is_last, tail };
+            return Ok(ReadUnit { data, pieces, hole_bytes, of });
         }
         let mut pieces = Vec::new();
         let mut at = 0;
@@ -136,9 +151,8 @@ impl Reading<'_> {
             pieces.push(piece(&data, at, bytes));
             at += bytes;
         }
-        self.watch.done(u64::from(is_last), data.len() as u64);
         let tail = data.len() - at;
-        Ok(ReadUnit { data, pieces, of: Of::Segment { file, is_first: range.start == 0, is_last, tail } })
+        Ok(ReadUnit { data, pieces, hole_bytes, of: Of::Segment { file, is_first: range.start == 0, is_last, tail } })
     }
 
     fn entry(&self, file: u32) -> (&Found, &Stat) {
@@ -173,7 +187,7 @@ pub(super) fn piece(data: &[u8], at: usize, bytes: usize) -> Piece {
 }
 
 /// Appends `bytes` bytes from `offset` on, fewer if the file ends before.
-fn fill(file: &OwnedFd, data: &mut Vec<u8>, offset: u64, bytes: u64) -> Result<(), Errno> {
+pub(super) fn fill(file: &OwnedFd, data: &mut Vec<u8>, offset: u64, bytes: u64) -> Result<(), Errno> {
     let wanted = data.len() + bytes as usize;
     data.reserve(bytes as usize);
     let start = data.len();

@@ -66,7 +66,7 @@ impl Sequence {
 
     /// Frames that are full are added to `full`.
     pub fn take(&mut self, unit: ReadUnit, full: &mut Vec<RawFrame>) {
-        self.bytes_read += unit.data.len() as u64;
+        self.bytes_read += unit.data.len() as u64 - unit.hole_bytes;
         match unit.of {
             Of::Files(files) => self.take_files(unit.data, &unit.pieces, files, full),
             Of::Segment { file, is_first, is_last, tail } => {
@@ -272,7 +272,7 @@ mod tests {
                 at += bytes;
             }
             let of = Of::Segment { file: 0, is_first: n == 0, is_last, tail: part.len() - at };
-            sequence.take(ReadUnit { data: part.to_vec(), pieces, of }, &mut full);
+            sequence.take(ReadUnit { data: part.to_vec(), pieces, hole_bytes: 0, of }, &mut full);
         }
         assert_eq!(sequence.files[0].refs, 0..sequence.refs.len());
         sequence.refs.iter().map(|&number| sequence.new_chunks[number as usize].bytes as usize).collect()

@@ -5,7 +5,8 @@ use schemas::Digest;
 use serde::{Deserialize, Serialize};
 
 use crate::diff::same_content;
-use crate::index::{Entry, Index};
+use crate::extras::same_owner_and_attributes;
+use crate::index::Index;
 
 use super::error::TreeError;
 use super::node::Stamp;
@@ -77,11 +78,13 @@ pub(super) fn join(of: &Index, among: &Index) -> Vec<u32> {
     joined
 }
 
-/// The same in content, mode and time.
-pub(super) fn same_entry(index: &Index, entry: &Entry, other_index: &Index, other: &Entry) -> bool {
+/// The same in content, mode, time, owner and attributes. Which names are one file is not looked at.
+pub(super) fn same_entry(index: &Index, at: u32, other_index: &Index, other_at: u32) -> bool {
+    let (entry, other) = (&index.entries[at as usize], &other_index.entries[other_at as usize]);
     entry.mode == other.mode
         && entry.mtime_ns == other.mtime_ns
         && same_content(index, &entry.kind, other_index, &other.kind)
+        && same_owner_and_attributes(index, at, other_index, other_at)
 }
 
 fn sealed(mut bytes: Vec<u8>) -> Vec<u8> {

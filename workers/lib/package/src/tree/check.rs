@@ -4,10 +4,10 @@
 use std::path::Path;
 
 use crate::index::{Chunk, Entry, EntryKind, Index};
-use crate::limits::FRAME_RAW_BYTES_MAX;
+use crate::limits::{FILE_BYTES_MAX, FRAME_RAW_BYTES_MAX};
 
 use super::layout::Layout;
-use super::{folding, links, names, twins};
+use super::{extras, folding, links, names, twins};
 
 /// What a distribution may hold. By default everything unsafe, or unsafe somewhere, is refused.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -22,6 +22,8 @@ pub struct Policy {
     pub windows_names: bool,
     /// Allows symbolic links that point out of the target. Nothing is ever written through a link.
     pub links_out: bool,
+    /// Allows `security.*` attributes: capabilities, labels.
+    pub security_attributes: bool,
     pub depth_max: u32,
     pub entries_max: u32,
     /// Of all files together.
@@ -45,6 +47,7 @@ impl Default for Policy {
             unicode_twins: false,
             windows_names: false,
             links_out: false,
+            security_attributes: false,
             depth_max: DEPTH_MAX,
             entries_max: ENTRIES_MAX,
             bytes_max: BYTES_MAX,
@@ -77,6 +80,7 @@ impl Policy {
             "unicode-twins" => Some(&mut self.unicode_twins),
             "windows-name" => Some(&mut self.windows_names),
             "link-out" => Some(&mut self.links_out),
+            "security-attributes" => Some(&mut self.security_attributes),
             _ => None,
         }
     }
@@ -108,6 +112,8 @@ pub enum Unsafe {
     LinkInvalid { path: String },
     #[error("`{path}` has mode {mode:o}: set-uid, set-gid and sticky bits are not allowed")]
     SetId { path: String, mode: u32 },
+    #[error("`{path}` has the attribute `{name}`: security attributes are not allowed")]
+    SecurityAttribute { path: String, name: String },
     #[error("`{path}` has mode {mode:o}, which is none")]
     ModeInvalid { path: String, mode: u32 },
     #[error("{what}: {found} is more than {max}")]
@@ -133,6 +139,7 @@ impl Unsafe {
             Unsafe::LinkOut { .. } => "link-out",
             Unsafe::LinkInvalid { .. } => "link-invalid",
             Unsafe::SetId { .. } => "set-id",
+            Unsafe::SecurityAttribute { .. } => "security-attributes",
             Unsafe::ModeInvalid { .. } => "mode-invalid",
             Unsafe::TooMuch { .. } => "tree-too-large",
             Unsafe::Content { .. } => "content-invalid",
@@ -156,6 +163,7 @@ pub(super) fn layout_checked(index: &Index, policy: &Policy) -> Result<Layout, U
         check_mode(root, policy)?;
     }
     check_order(index)?;
+    extras::check(index, policy)?;
     let layout = Layout::of(index)?;
     check_sizes(index, policy)?;
     links::check(index, policy)?;
@@ -220,21 +228,23 @@ fn chunk_fits(index: &Index, chunk: &Chunk) -> bool {
 }
 
 fn check_sizes(index: &Index, policy: &Policy) -> Result<(), Unsafe> {
-    let mut total = 0u64;
-    for entry in &index.entries {
+    let (mut total, mut written) = (0u64, 0u64);
+    for (at, entry) in index.entries.iter().enumerate() {
         let EntryKind::File { bytes, refs } = &entry.kind else { continue };
         let content = |why| Unsafe::Content { path: entry.path.clone(), why };
         if refs.start > refs.end || refs.end as usize > index.chunk_refs.len() {
             return Err(content("it names chunks that are not there"));
         }
         let sum = index.chunks_of(refs).map(|chunk| u64::from(chunk.bytes)).sum::<u64>();
+        at_most("bytes in a file", sum, FILE_BYTES_MAX)?;
         if sum != *bytes {
             return Err(content("its chunks do not add up to its size"));
         }
         total = total.saturating_add(sum);
+        written = written.saturating_add(extras::bytes_written(index, at as u32, refs));
     }
     at_most("bytes in all files", total, policy.bytes_max)?;
     let stored = index.frames.iter().map(|frame| u64::from(frame.stored_bytes)).sum::<u64>();
     let allowed = EXPANSION_FREE_BYTES.saturating_add(stored.saturating_mul(policy.expansion_max));
-    at_most("bytes in all files, for what is stored", total, allowed)
+    at_most("bytes in all files, for what is stored", written, allowed)
 }

@@ -2,7 +2,7 @@
 //! the tree a file stands.
 
 use std::ops::Range;
-use std::os::fd::{AsFd, BorrowedFd};
+use std::os::fd::AsFd;
 use std::sync::Arc;
 
 use rustix::io::Errno;
@@ -13,6 +13,7 @@ use crate::index::{Chunk, Index};
 use super::error::TreeError;
 use super::frames::FrameCache;
 use super::held::{Held, HeldReader};
+pub(super) use super::sheet::{Sheet, is_zeros};
 
 /// Chunks of an index, from the site's trees if they hold them, else from frames.
 pub(super) struct Source<'a> {
@@ -35,21 +36,26 @@ impl<'a> Pen<'a> {
     }
 
     /// Writes a file's content from its beginning.
-    pub fn write(&mut self, file: BorrowedFd<'_>, path: &str, refs: &Range<u32>) -> Result<(), TreeError> {
+    pub fn write(&mut self, mut sheet: Sheet, refs: &Range<u32>) -> Result<(), TreeError> {
         let index = self.source.index;
         let chunks: Vec<&Chunk> = index.chunks_of(refs).collect();
         let mut at = 0;
         while at < chunks.len() {
+            if sheet.is_sparse && is_zeros(chunks[at]) {
+                sheet.skip(chunks[at].bytes.into());
+                at += 1;
+                continue;
+            }
             if self.read_held(&chunks[at].digest) {
-                write_all(file, path, &self.buffer)?;
+                sheet.write(&self.buffer)?;
                 at += 1;
                 continue;
             }
             let run = run_length(&chunks[at..]);
-            self.write_run(file, path, &chunks[at..at + run])?;
+            self.write_run(&mut sheet, &chunks[at..at + run])?;
             at += run;
         }
-        Ok(())
+        sheet.finish()
     }
 
     fn read_held(&mut self, digest: &Digest) -> bool {
@@ -57,16 +63,16 @@ impl<'a> Pen<'a> {
     }
 
     /// Chunks that stand together in one frame go out in one call.
-    fn write_run(&mut self, file: BorrowedFd<'_>, path: &str, run: &[&Chunk]) -> Result<(), TreeError> {
+    fn write_run(&mut self, sheet: &mut Sheet, run: &[&Chunk]) -> Result<(), TreeError> {
         let (first, last) = (run[0], run[run.len() - 1]);
         let content = self.frame(first.frame)?;
         for chunk in run {
             let bytes = &content[chunk.offset as usize..(chunk.offset + chunk.bytes) as usize];
             if Digest::of(bytes) != chunk.digest {
-                return Err(TreeError::ChunkCorrupt { path: path.into(), digest: chunk.digest });
+                return Err(TreeError::ChunkCorrupt { path: sheet.path.into(), digest: chunk.digest });
             }
         }
-        write_all(file, path, &content[first.offset as usize..(last.offset + last.bytes) as usize])
+        sheet.write(&content[first.offset as usize..(last.offset + last.bytes) as usize])
     }
 
     fn frame(&mut self, frame: u32) -> Result<Arc<[u8]>, TreeError> {
@@ -116,16 +122,4 @@ pub(super) fn read_exact(file: impl AsFd, offset: u64, bytes: u32, buffer: &mut 
 fn run_length(chunks: &[&Chunk]) -> usize {
     let together = |pair: &[&Chunk]| pair[0].frame == pair[1].frame && pair[0].offset + pair[0].bytes == pair[1].offset;
     1 + chunks.windows(2).take_while(|pair| together(pair)).count()
-}
-
-fn write_all(file: BorrowedFd<'_>, path: &str, mut bytes: &[u8]) -> Result<(), TreeError> {
-    while !bytes.is_empty() {
-        match rustix::io::write(file, bytes) {
-            Ok(0) => return Err(TreeError::of("write", path, Errno::IO)),
-            Ok(written) => bytes = &bytes[written..],
-            Err(Errno::INTR) => {}
-            Err(errno) => return Err(TreeError::of("write", path, errno)),
-        }
-    }
-    Ok(())
 }

@@ -30,6 +30,12 @@ pub enum TreeError {
     KernelTooOld,
     #[error("in the target, `{path}` is {what}, where the revision has {wanted}")]
     InTheWay { path: String, what: &'static str, wanted: &'static str },
+    #[error("the revision has files of the {what} `{name}`, whom this machine does not know")]
+    AccountUnknown { what: &'static str, name: String },
+    #[error("the accounts of this machine could not be asked for `{name}`: {why}")]
+    Accounts { name: String, why: &'static str },
+    #[error("the file system of `{path}` cannot hold its attribute `{name}`: {errno}")]
+    AttributeUnsupported { path: String, name: String, errno: Errno },
     #[error("the record `{path}` is damaged: {why}")]
     RecordDamaged { path: String, why: String },
     #[error("frame {frame}: {fault}")]
@@ -60,6 +66,9 @@ impl TreeError {
             TreeError::ExchangeUnsupported { .. } => "exchange-unsupported",
             TreeError::KernelTooOld => "kernel-too-old",
             TreeError::InTheWay { .. } => "target-in-the-way",
+            TreeError::AccountUnknown { .. } => "account-unknown",
+            TreeError::Accounts { .. } => "accounts-unavailable",
+            TreeError::AttributeUnsupported { .. } => "attribute-unsupported",
             TreeError::RecordDamaged { .. } => "record-damaged",
             TreeError::Frame { fault, .. } => fault.code(),
             TreeError::ChunkCorrupt { .. } => "chunk-corrupt",
@@ -75,6 +84,7 @@ impl TreeError {
         !matches!(
             self,
             TreeError::TargetBusy { .. }
+                | TreeError::Accounts { .. }
                 | TreeError::Frame { .. }
                 | TreeError::ChunkCorrupt { .. }
                 | TreeError::DiskFull { .. }

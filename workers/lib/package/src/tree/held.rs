@@ -66,7 +66,7 @@ impl Held {
             let EntryKind::File { refs, .. } = &entry.kind else { continue };
             let stays = kept.as_ref().is_none_or(|(new, joined)| {
                 let other = joined[at];
-                other != NONE && same_entry(&catalog.index, entry, new, &new.entries[other as usize])
+                other != NONE && same_entry(&catalog.index, at as u32, new, other)
             });
             if !stays || !catalog.stamps[at].is_known() {
                 continue;

@@ -3,6 +3,7 @@
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
+use schemas::definitions::Unchanged;
 use schemas::{ExtractOutcome, RevisionRef};
 use serde::{Deserialize, Serialize};
 
@@ -26,6 +27,8 @@ pub struct Install<'a> {
     pub adopt: bool,
     /// Goes to this revision even if a newer one is installed.
     pub pin: bool,
+    /// How an unchanged file of the live tree comes into the next one (`mirror`).
+    pub unchanged: Unchanged,
     pub cancel: &'a AtomicBool,
     pub progress: &'a Progress,
     /// Called before each step, from several threads. Its error fails the step as the step's own call would.
@@ -81,7 +84,7 @@ pub struct Installed {
     pub outcome: ExtractOutcome,
     /// Written from content.
     pub files_written: u64,
-    /// Taken over from the live tree by a hard link.
+    /// Taken over from the live tree by a hard link, or as a copy that shares its blocks.
     pub files_linked: u64,
     /// Files and links of the revision before that this one has not.
     pub files_removed: u64,

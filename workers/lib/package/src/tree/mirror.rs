@@ -8,6 +8,7 @@ use std::sync::atomic::Ordering;
 
 use rustix::fs::{AtFlags, Mode};
 use rustix::io::Errno;
+use schemas::definitions::Unchanged;
 use schemas::{ExtractOutcome, RevisionRef};
 
 use crate::index::{EntryKind, Index};
@@ -28,6 +29,7 @@ use super::records::Records;
 use super::scan::scan;
 use super::stage::{Lender, Stage, Staged};
 use super::state::{Pending, State, Tree};
+use super::wants::Wants;
 
 const INDEX_KIND: &str = "mirror-index";
 const STAMPS_KIND: &str = "mirror-stamps";
@@ -35,9 +37,10 @@ const STAMPS_KIND: &str = "mirror-stamps";
 /// Calling it again after a crash, a cancellation or an error goes on from there.
 pub fn mirror(install: &Install) -> Result<Installed, TreeError> {
     let layout = check::layout_checked(install.index, install.policy)?;
+    let wants = Wants::resolve(install.index)?;
     let place = Place::make(install.target)?;
     let _lock = place.lock()?;
-    let mut work = Mirror::begin(install, &layout, &place)?;
+    let mut work = Mirror::begin(install, (&wants, &layout), &place)?;
     if let Some(done) = work.nothing_to_do()? {
         return Ok(done);
     }
@@ -102,6 +105,7 @@ fn settled(target: &Path, state_dir: &Path) -> Result<Option<Settled>, TreeError
 
 struct Mirror<'a> {
     install: &'a Install<'a>,
+    wants: &'a Wants<'a>,
     layout: &'a Layout,
     place: &'a Place,
     records: Records,
@@ -120,7 +124,11 @@ struct Origin {
 }
 
 impl<'a> Mirror<'a> {
-    fn begin(install: &'a Install<'a>, layout: &'a Layout, place: &'a Place) -> Result<Mirror<'a>, TreeError> {
+    fn begin(
+        install: &'a Install<'a>,
+        (wants, layout): (&'a Wants<'a>, &'a Layout),
+        place: &'a Place,
+    ) -> Result<Mirror<'a>, TreeError> {
         if install.state_dir.starts_with(install.target) {
             let why = "its records would be in it";
             return Err(TreeError::TargetInvalid { target: place.shown.clone(), why });
@@ -135,7 +143,7 @@ impl<'a> Mirror<'a> {
             state.save(&records)?;
         }
         let live = state.live.as_ref().and_then(|tree| load(&records, tree)).map(Arc::new);
-        Ok(Mirror { install, layout, place, records, state, target, live, finished })
+        Ok(Mirror { install, wants, layout, place, records, state, target, live, finished })
     }
 
     fn previous(&self) -> Option<u64> {
@@ -161,10 +169,9 @@ impl<'a> Mirror<'a> {
     /// The live tree is as it was installed, by its stats.
     fn is_clean(&self) -> Result<bool, TreeError> {
         let (Some(target), Some(live)) = (&self.target, &self.live) else { return Ok(false) };
-        let (index, cancel) = (self.install.index, self.install.cancel);
-        let scan = scan(target.directory.as_fd(), index, self.layout, cancel)?;
-        let known = Known { standby: Some(live), live: None };
-        Ok(Plan::make(index, self.layout, scan, known).is_clean(index))
+        let scan = scan(target.directory.as_fd(), self.wants, self.layout, self.install.cancel)?;
+        let known = Known { standby: Some(live), live: None, is_shared: true };
+        Ok(Plan::make(self.wants, self.layout, scan, known).is_clean(self.wants))
     }
 
     fn admit_target(&self) -> Result<(), TreeError> {
@@ -221,10 +228,11 @@ impl<'a> Mirror<'a> {
     fn stage(&mut self, standby: &Root) -> Result<(Staged, Origin), TreeError> {
         let (index, root) = (self.install.index, standby.directory.as_fd());
         let recorded = self.state.standby.as_ref().and_then(|tree| load(&self.records, tree)).map(Arc::new);
-        let scan = scan(root, index, self.layout, self.install.cancel)?;
-        let known = Known { standby: recorded.as_deref(), live: self.live.as_deref() };
-        let plan = Plan::make(index, self.layout, scan, known);
-        let changed = !plan.is_empty(index);
+        let scan = scan(root, self.wants, self.layout, self.install.cancel)?;
+        let is_shared = self.install.unchanged == Unchanged::Link;
+        let known = Known { standby: recorded.as_deref(), live: self.live.as_deref(), is_shared };
+        let plan = Plan::make(self.wants, self.layout, scan, known);
+        let changed = !plan.is_empty(self.wants);
         if changed {
             self.disown_standby()?;
         }
@@ -233,7 +241,8 @@ impl<'a> Mirror<'a> {
         let live = self.live.as_deref().zip(self.target.as_ref());
         let live = live.map(|(catalog, target)| Lender { root: target.directory.as_fd(), catalog });
         let source = Source { index, frames: FrameCache::new(self.install.frames), held: Some(&held) };
-        let stage = Stage { install: self.install, layout: self.layout, plan: &plan, root, live, source };
+        let (wants, layout) = (self.wants, self.layout);
+        let stage = Stage { install: self.install, wants, layout, plan: &plan, root, live, source };
         let staged = if changed { stage.run()? } else { stage.keep() };
         let live_stamps = self.live_stamps(&staged);
         Ok((staged, Origin { changed, live_stamps }))
@@ -254,7 +263,7 @@ impl<'a> Mirror<'a> {
             EntryKind::File { bytes, .. } => bytes,
             _ => 0,
         };
-        progress.files_total.store(work.len() as u64, Ordering::Relaxed);
+        progress.files_total.store((work.len() + plan.names().len()) as u64, Ordering::Relaxed);
         progress.bytes_total.store(work.iter().map(bytes).sum(), Ordering::Relaxed);
     }
 

@@ -82,6 +82,10 @@ impl SeenKind {
 pub(super) struct Seen {
     pub kind: SeenKind,
     pub mode: u32,
+    /// Numbers of user and group.
+    pub owner: (u32, u32),
+    /// Names of it, wherever they stand.
+    pub names: u64,
     pub stamp: Stamp,
 }
 
@@ -101,7 +105,8 @@ impl From<Stat> for Seen {
             mtime_ns: nanoseconds(stat.st_mtime as i64, stat.st_mtime_nsec as i64),
             ctime_ns: nanoseconds(stat.st_ctime as i64, stat.st_ctime_nsec as i64),
         };
-        Seen { kind, mode: stat.st_mode as u32 & 0o7777, stamp }
+        let (owner, names) = ((stat.st_uid, stat.st_gid), stat.st_nlink as u64);
+        Seen { kind, mode: stat.st_mode as u32 & 0o7777, owner, names, stamp }
     }
 }
 

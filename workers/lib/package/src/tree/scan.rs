@@ -1,6 +1,7 @@
 //! What stands in a directory now, entry by entry of an index, and what else is there. It reads names and stats, never
 //! content, and follows nothing.
 
+use std::collections::HashSet;
 use std::ffi::CString;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -11,9 +12,11 @@ use crate::index::{EntryKind, Index};
 
 use super::beneath;
 use super::crew;
+use super::dress::has_attributes;
 use super::error::TreeError;
 use super::layout::{Layout, ROOT};
 use super::node::Seen;
+use super::wants::Wants;
 
 #[derive(Debug, Default)]
 pub(super) struct Scan {
@@ -21,6 +24,8 @@ pub(super) struct Scan {
     pub seen: Vec<Option<Seen>>,
     /// What the index does not name, in directories that it does name.
     pub extras: Vec<Extra>,
+    /// Directories that have other attributes than the index says.
+    pub undressed: HashSet<u32>,
 }
 
 #[derive(Debug)]
@@ -41,14 +46,16 @@ impl Extra {
 struct Part {
     seen: Vec<(u32, Seen)>,
     extras: Vec<Extra>,
+    undressed: Vec<u32>,
 }
 
 pub(super) fn scan(
     root: BorrowedFd<'_>,
-    index: &Index,
+    wants: &Wants,
     layout: &Layout,
     cancel: &AtomicBool,
 ) -> Result<Scan, TreeError> {
+    let index = wants.index;
     let directories: Vec<u32> = (ROOT..index.entries.len() as u32)
         .filter(|&at| index.entries[at as usize].kind == EntryKind::Directory)
         .collect();
@@ -56,23 +63,25 @@ pub(super) fn scan(
         if cancel.load(Ordering::Relaxed) {
             return Err(TreeError::Cancelled);
         }
-        read_directory(root, index, layout, directories[item], part)
+        read_directory(root, wants, layout, directories[item], part)
     })?;
-    let mut scan = Scan { seen: vec![None; index.entries.len()], extras: Vec::new() };
+    let mut scan = Scan { seen: vec![None; index.entries.len()], ..Scan::default() };
     for part in parts {
         part.seen.into_iter().for_each(|(at, seen)| scan.seen[at as usize] = Some(seen));
         scan.extras.extend(part.extras);
+        scan.undressed.extend(part.undressed);
     }
     Ok(scan)
 }
 
 fn read_directory(
     root: BorrowedFd<'_>,
-    index: &Index,
+    wants: &Wants,
     layout: &Layout,
     directory: u32,
     part: &mut Part,
 ) -> Result<(), TreeError> {
+    let index = wants.index;
     let path = &index.entries[directory as usize].path;
     let failed = |errno| TreeError::of("read the directory", path, errno);
     let opened = match beneath::open_directory(root, path) {
@@ -83,6 +92,9 @@ fn read_directory(
     };
     if directory == ROOT {
         part.seen.push((ROOT, rustix::fs::fstat(&opened).map_err(failed)?.into()));
+    }
+    if !has_attributes(&opened, wants, directory).map_err(failed)? {
+        part.undressed.push(directory);
     }
     for name in beneath::names(opened.as_fd()).map_err(failed)? {
         match layout.child(index, directory, name.to_bytes()) {

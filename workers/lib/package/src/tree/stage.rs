@@ -7,18 +7,23 @@ use std::sync::atomic::Ordering;
 use rustix::fs::{AtFlags, Mode};
 use rustix::io::Errno;
 
+use schemas::definitions::Unchanged;
+
 use crate::index::{Entry, EntryKind, Index};
 
 use super::beneath;
 use super::catalog::Catalog;
-use super::content::{Pen, Source};
+use super::content::{Pen, Sheet, Source};
 use super::crew;
 use super::dircache::DirCache;
+use super::dress::{dress, dress_link, has_attributes};
 use super::error::TreeError;
+use super::hard_links::Joiner;
 use super::install::{Install, Step};
 use super::layout::{Layout, ROOT, name_of};
 use super::node::{Seen, Stamp};
-use super::plan::{Action, Plan, looks_right};
+use super::plan::{Action, Plan};
+use super::wants::Wants;
 
 /// What one turn of a writer takes: so many files, or content worth as many.
 const TURN_FILES_MAX: u64 = 128;
@@ -27,6 +32,7 @@ const FILE_COST_BYTES: u64 = 16 << 10;
 
 pub(super) struct Stage<'a> {
     pub install: &'a Install<'a>,
+    pub wants: &'a Wants<'a>,
     pub layout: &'a Layout,
     pub plan: &'a Plan,
     pub root: BorrowedFd<'a>,
@@ -59,6 +65,7 @@ impl Stage<'_> {
         self.make_room()?;
         self.make_directories()?;
         let mut staged = self.write_files()?;
+        self.join_names(&mut staged)?;
         self.refresh_shared(&shared, &mut staged)?;
         self.finish_directories()?;
         Ok(staged)
@@ -176,6 +183,24 @@ impl Stage<'_> {
         Ok(staged)
     }
 
+    /// Once all first names stand.
+    fn join_names(&self, staged: &mut Staged) -> Result<(), TreeError> {
+        let names = self.plan.names();
+        let joiner = || Joiner::new(self.wants, self.layout, self.root);
+        let joiners = crew::share(names.len(), joiner, |joiner, item| {
+            self.install.go_on()?;
+            self.install.step(Step::File)?;
+            joiner.join(names[item].0, names[item].1)?;
+            self.install.progress.files.fetch_add(1, Ordering::Relaxed);
+            Ok::<(), TreeError>(())
+        })?;
+        for done in &joiners {
+            staged.files_written += done.made;
+            staged.files_kept += done.kept;
+        }
+        joiner().settle(&mut staged.stamps)
+    }
+
     /// Neighbours stay together, so that writers seldom want the same frame or directory.
     fn turns(&self, work: &[u32]) -> Vec<std::ops::Range<usize>> {
         let mut turns = Vec::new();
@@ -197,7 +222,7 @@ impl Stage<'_> {
     }
 
     fn finish_directories(&self) -> Result<(), TreeError> {
-        let directories = self.plan.directories(self.index());
+        let directories = self.plan.directories(self.wants);
         // The root comes last: until then nobody but the owner gets in.
         crew::share(
             directories.len(),
@@ -211,11 +236,9 @@ impl Stage<'_> {
     }
 
     fn finish_directory(&self, at: u32) -> Result<(), TreeError> {
-        let Entry { path, mode, mtime_ns, .. } = self.entry(at);
-        let failed = |errno| TreeError::of("set mode and time of", path, errno);
-        let directory = beneath::open_directory(self.root, path).map_err(failed)?;
-        rustix::fs::fchmod(&directory, Mode::from_raw_mode(*mode)).map_err(failed)?;
-        rustix::fs::futimens(&directory, &beneath::times(*mtime_ns)).map_err(failed)
+        let path = &self.entry(at).path;
+        let directory = beneath::open_directory(self.root, path);
+        dress(directory.map_err(|errno| TreeError::of("open", path, errno))?, self.wants, at)
     }
 }
 
@@ -268,7 +291,7 @@ impl<'a> Writer<'a> {
         let entry = &stage.install.index.entries[at as usize];
         match stage.plan.actions[at as usize] {
             Action::Recheck if self.recheck(at, entry)? => {}
-            Action::Link(lent) if self.link(at, entry, lent)? => {}
+            Action::Link(lent) if self.lend(at, entry, lent)? => {}
             _ => self.write(at, entry)?,
         }
         stage.install.progress.files.fetch_add(1, Ordering::Relaxed);
@@ -283,7 +306,10 @@ impl<'a> Writer<'a> {
         };
         let failed = |errno| TreeError::of("read", &entry.path, errno);
         let before = Seen::from(rustix::fs::fstat(&file).map_err(failed)?);
-        let same = looks_right(entry, &before) && self.pen.matches(&file, refs).map_err(failed)?;
+        let wants = self.stage.wants;
+        let same = wants.looks_right(at, &before)
+            && has_attributes(&file, wants, at).map_err(failed)?
+            && self.pen.matches(&file, refs).map_err(failed)?;
         let after = Seen::from(rustix::fs::fstat(&file).map_err(failed)?);
         if !same || after.stamp != before.stamp {
             return Ok(false);
@@ -293,12 +319,40 @@ impl<'a> Writer<'a> {
         Ok(true)
     }
 
-    /// False if the live file is not what was recorded, or cannot be linked: then it is written.
-    fn link(&mut self, at: u32, entry: &Entry, lent: u32) -> Result<bool, TreeError> {
-        if !self.is_lendable(at, entry, lent)? {
+    /// False if the live file is not what was recorded, or cannot be lent: then it is written.
+    fn lend(&mut self, at: u32, entry: &Entry, lent: u32) -> Result<bool, TreeError> {
+        let unchanged = self.stage.install.unchanged;
+        if unchanged == Unchanged::Copy || !self.is_lendable(at, entry, lent)? {
             return Ok(false);
         }
         self.make_way(at, entry)?;
+        if unchanged == Unchanged::Reflink { self.reflink(at, entry) } else { self.link(at, entry, lent) }
+    }
+
+    /// A file of its own that shares its blocks with the live one until either is written to.
+    fn reflink(&mut self, at: u32, entry: &Entry) -> Result<bool, TreeError> {
+        let parent = self.stage.layout.parent(at);
+        let path = &self.stage.entry(parent).path;
+        let (Some(lenders), name) = (&mut self.lenders, name_of(&entry.path)) else { return Ok(false) };
+        let Ok(lender) = lenders.get(parent, path) else { return Ok(false) };
+        let Ok(lent) = beneath::open_file(lender, name) else { return Ok(false) };
+        let failed = |errno| TreeError::of("copy", &entry.path, errno);
+        let before = Seen::from(rustix::fs::fstat(&lent).map_err(failed)?);
+        let directory = self.directories.get(parent, path).map_err(failed)?;
+        let file = beneath::create_file(directory, name).map_err(failed)?;
+        let cloned = rustix::fs::ioctl_ficlone(&file, &lent).is_ok();
+        let after = Seen::from(rustix::fs::fstat(&lent).map_err(failed)?);
+        if !cloned || before.stamp != after.stamp {
+            rustix::fs::unlinkat(directory, name, AtFlags::empty()).map_err(failed)?;
+            return Ok(false);
+        }
+        dress(&file, self.stage.wants, at)?;
+        self.stamps.push((at, Seen::from(rustix::fs::fstat(&file).map_err(failed)?).stamp));
+        self.done.files_linked += 1;
+        Ok(true)
+    }
+
+    fn link(&mut self, at: u32, entry: &Entry, lent: u32) -> Result<bool, TreeError> {
         let parent = self.stage.layout.parent(at);
         let path = &self.stage.entry(parent).path;
         let (Some(lenders), name) = (&mut self.lenders, name_of(&entry.path)) else { return Ok(false) };
@@ -322,7 +376,10 @@ impl<'a> Writer<'a> {
         let recorded = self.stage.live.map(|live| live.catalog.stamps[lent as usize]);
         let expected = recorded.filter(Stamp::is_known);
         match seen {
-            Some(seen) if looks_right(entry, &seen) && expected.is_none_or(|stamp| stamp.ino == seen.stamp.ino) => {
+            Some(seen)
+                if self.stage.wants.looks_right(at, &seen)
+                    && expected.is_none_or(|stamp| stamp.ino == seen.stamp.ino) =>
+            {
                 self.stamps.push((at, seen.stamp));
                 self.done.live_moved.push((lent, seen.stamp));
                 self.done.files_linked += 1;
@@ -347,11 +404,13 @@ impl<'a> Writer<'a> {
             return Ok(true);
         }
         // An installation that was cut short may have linked it already: its content decides.
-        if !looks_right(entry, &seen) {
+        let wants = self.stage.wants;
+        if !wants.looks_right(at, &seen) {
             return Ok(false);
         }
         let Ok(file) = beneath::open_file(lender, name_of(&entry.path)) else { return Ok(false) };
-        self.pen.matches(&file, refs).map_err(failed)
+        let dressed = has_attributes(&file, wants, at).map_err(failed)?;
+        Ok(dressed && self.pen.matches(&file, refs).map_err(failed)?)
     }
 
     fn write(&mut self, at: u32, entry: &Entry) -> Result<(), TreeError> {
@@ -363,11 +422,11 @@ impl<'a> Writer<'a> {
         match &entry.kind {
             EntryKind::Directory => return Ok(()),
             EntryKind::Link { target } => {
-                self.stamps.push((at, write_link(directory, name, target, entry).map_err(failed)?));
+                self.stamps.push((at, write_link(directory, name, target, (self.stage.wants, at)).map_err(failed)?));
                 self.done.files_written += 1;
             }
             EntryKind::File { bytes, refs } => {
-                let stamp = write_file(directory, name, entry, |file| self.pen.write(file, &entry.path, refs))?;
+                let stamp = write_file(directory, name, (self.stage.wants, at), |sheet| self.pen.write(sheet, refs))?;
                 self.stamps.push((at, stamp));
                 self.done.files_written += 1;
                 self.done.bytes_written += bytes;
@@ -397,19 +456,24 @@ impl<'a> Writer<'a> {
 pub(super) fn write_file(
     directory: BorrowedFd<'_>,
     name: &str,
-    entry: &Entry,
-    fill: impl FnOnce(BorrowedFd<'_>) -> Result<(), TreeError>,
+    (wants, at): (&Wants, u32),
+    fill: impl FnOnce(Sheet) -> Result<(), TreeError>,
 ) -> Result<Stamp, TreeError> {
-    let failed = |errno| TreeError::of("write", &entry.path, errno);
+    let path = &wants.index.entries[at as usize].path;
+    let failed = |errno| TreeError::of("write", path, errno);
     let file = beneath::create_file(directory, name).map_err(failed)?;
-    fill(file.as_fd())?;
-    rustix::fs::fchmod(&file, Mode::from_raw_mode(entry.mode)).map_err(failed)?;
-    rustix::fs::futimens(&file, &beneath::times(entry.mtime_ns)).map_err(failed)?;
+    fill(Sheet::new(file.as_fd(), path, wants.index.extras.is_sparse(at)))?;
+    dress(&file, wants, at)?;
     Ok(Seen::from(rustix::fs::fstat(&file).map_err(failed)?).stamp)
 }
 
-pub(super) fn write_link(directory: BorrowedFd<'_>, name: &str, to: &str, entry: &Entry) -> Result<Stamp, Errno> {
+pub(super) fn write_link(
+    directory: BorrowedFd<'_>,
+    name: &str,
+    to: &str,
+    (wants, at): (&Wants, u32),
+) -> Result<Stamp, Errno> {
     rustix::fs::symlinkat(to, directory, name)?;
-    rustix::fs::utimensat(directory, name, &beneath::times(entry.mtime_ns), AtFlags::SYMLINK_NOFOLLOW)?;
+    dress_link(directory, name, wants, at)?;
     Ok(beneath::look(directory, name)?.map_or(Stamp::UNKNOWN, |seen| seen.stamp))
 }

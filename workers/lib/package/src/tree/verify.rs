@@ -1,20 +1,23 @@
 //! Proves a tree: every file is read and compared by digest, and what is missing, modified or extra is named. It trusts
 //! no record.
 
+use std::collections::HashMap;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::path::Path;
 use std::sync::atomic::AtomicBool;
 
-use crate::index::{Entry, EntryKind, Index};
+use crate::index::{EntryKind, Index};
 
 use super::beneath;
 use super::content;
 use super::crew;
+use super::dress::has_attributes;
 use super::error::TreeError;
 use super::layout::Layout;
 use super::node::{Seen, SeenKind};
 use super::place::Place;
 use super::scan::{Scan, scan};
+use super::wants::{Role, Wants};
 
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Differences {
@@ -36,6 +39,25 @@ pub enum Modification {
     Content,
     Mode,
     Time,
+    Owner,
+    /// An extended attribute.
+    Attributes,
+    /// It is not one file with the names that it should be one with, or is one with others.
+    Names,
+}
+
+impl Modification {
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Modification::Kind => "kind",
+            Modification::Content => "content",
+            Modification::Mode => "mode",
+            Modification::Time => "time",
+            Modification::Owner => "owner",
+            Modification::Attributes => "attributes",
+            Modification::Names => "names",
+        }
+    }
 }
 
 impl Differences {
@@ -46,22 +68,23 @@ impl Differences {
 
 pub fn verify(target: &Path, index: &Index) -> Result<Differences, TreeError> {
     let layout = Layout::of(index)?;
+    let wants = Wants::resolve(index)?;
     let place = Place::open(target)?;
     let Some(root) = place.target()? else {
         let missing = index.entries.iter().map(|entry| entry.path.clone()).collect();
         return Ok(Differences { missing, ..Differences::default() });
     };
-    let found = scan(root.directory.as_fd(), index, &layout, &AtomicBool::new(false))?;
-    compare(root.directory.as_fd(), index, &found)
+    let found = scan(root.directory.as_fd(), &wants, &layout, &AtomicBool::new(false))?;
+    compare(root.directory.as_fd(), &wants, &found)
 }
 
-fn compare(root: BorrowedFd<'_>, index: &Index, found: &Scan) -> Result<Differences, TreeError> {
+fn compare(root: BorrowedFd<'_>, wants: &Wants, found: &Scan) -> Result<Differences, TreeError> {
+    let index = wants.index;
     let parts = crew::share(index.entries.len(), Part::default, |part: &mut Part, at| {
-        let entry = &index.entries[at];
         match &found.seen[at] {
             None => part.missing.push(at),
             Some(seen) => {
-                let what = modification(root, index, entry, seen, &mut part.buffer)?;
+                let what = modification(root, wants, at as u32, seen, &mut part.buffer)?;
                 part.modified.extend(what.map(|what| (at, what)));
             }
         }
@@ -69,8 +92,10 @@ fn compare(root: BorrowedFd<'_>, index: &Index, found: &Scan) -> Result<Differen
     })?;
     let mut missing: Vec<usize> = parts.iter().flat_map(|part| part.missing.iter().copied()).collect();
     let mut modified: Vec<_> = parts.iter().flat_map(|part| part.modified.iter().copied()).collect();
+    modified.extend(wrong_names(wants, found));
     missing.sort_unstable();
-    modified.sort_unstable_by_key(|&(at, _)| at);
+    modified.sort_by_key(|&(at, _)| at);
+    modified.dedup_by_key(|&mut (at, _)| at);
     let path = |at: usize| index.entries[at].path.clone();
     let mut extra: Vec<String> = found.extras.iter().map(|extra| extra.path(index)).collect();
     extra.sort_unstable();
@@ -90,11 +115,12 @@ struct Part {
 
 fn modification(
     root: BorrowedFd<'_>,
-    index: &Index,
-    entry: &Entry,
+    wants: &Wants,
+    at: u32,
     seen: &Seen,
     buffer: &mut Vec<u8>,
 ) -> Result<Option<Modification>, TreeError> {
+    let (index, entry) = (wants.index, &wants.index.entries[at as usize]);
     let failed = |errno| TreeError::of("read", &entry.path, errno);
     let (kind, same) = match &entry.kind {
         EntryKind::Directory => (SeenKind::Directory, true),
@@ -119,5 +145,39 @@ fn modification(
     if kind != SeenKind::Link && seen.mode != entry.mode {
         return Ok(Some(Modification::Mode));
     }
+    if !wants.has_owner(at, seen) {
+        return Ok(Some(Modification::Owner));
+    }
+    let opened = match kind {
+        _ if !index.extras.keeps.attributes() => None,
+        SeenKind::Directory => Some(beneath::open_directory(root, &entry.path).map_err(failed)?),
+        SeenKind::File => Some(beneath::open_file(root, &entry.path).map_err(failed)?),
+        _ => None,
+    };
+    if let Some(opened) = opened
+        && !has_attributes(opened, wants, at).map_err(failed)?
+    {
+        return Ok(Some(Modification::Attributes));
+    }
     Ok((seen.stamp.mtime_ns != entry.mtime_ns).then_some(Modification::Time))
+}
+
+/// Files that are one on disk and two in the revision, or the other way round.
+fn wrong_names(wants: &Wants, found: &Scan) -> Vec<(usize, Modification)> {
+    let file = |at: usize| found.seen[at].filter(|seen| seen.kind == SeenKind::File);
+    let mut first_with: HashMap<u64, u32> = HashMap::new();
+    let mut wrong = Vec::new();
+    for at in 0..found.seen.len() {
+        let Some(seen) = file(at) else { continue };
+        let first = match wants.role(at as u32) {
+            Role::Further(first) => first,
+            _ => at as u32,
+        };
+        let stands_alone = first != at as u32 && file(first as usize).is_none_or(|of| of.stamp.ino != seen.stamp.ino);
+        let other = if seen.names > 1 { *first_with.entry(seen.stamp.ino).or_insert(first) } else { first };
+        if stands_alone || other != first {
+            wrong.push((at, Modification::Names));
+        }
+    }
+    wrong
 }

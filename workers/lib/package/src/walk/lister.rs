@@ -13,8 +13,10 @@ use rustix::fs::{AtFlags, Dir, FileType, OFlags};
 use rustix::io::Errno;
 use schemas::definitions::FileSource;
 
+use super::extra::{self, Extra};
 use super::stat::{checked_stat, mtime_ns};
 use super::{Found, FoundKind, NO_ROOT, Root, joined, name_of, open_folder};
+use crate::extras::Keeps;
 use crate::globs::Globs;
 use crate::limits::ENTRIES_MAX;
 use crate::paths::{self, UnsafePath};
@@ -28,6 +30,7 @@ pub(super) struct Lister<'a> {
     into: &'a str,
     include: Globs,
     exclude: Globs,
+    keeps: Keeps,
     watch: &'a Watch,
     queue: Mutex<Queue>,
     changed: Condvar,
@@ -54,7 +57,7 @@ impl<'a> Lister<'a> {
         at: u32,
         source: &FileSource,
         into: &'a str,
-        watch: &'a Watch,
+        (keeps, watch): (Keeps, &'a Watch),
     ) -> Result<Lister<'a>, BuildError> {
         let (include, exclude) = (Globs::new(&source.include)?, Globs::new(&source.exclude)?);
         let first = Folder { below: String::new(), included: include.is_empty() };
@@ -65,6 +68,7 @@ impl<'a> Lister<'a> {
             into,
             include,
             exclude,
+            keeps,
             watch,
             queue,
             changed: Condvar::new(),
@@ -73,7 +77,9 @@ impl<'a> Lister<'a> {
     }
 
     pub fn run(self, stat: &rustix::fs::Stat, threads: usize) -> Result<Vec<Found>, BuildError> {
-        let mut all = vec![self.entry("", FoundKind::Directory, stat)];
+        let extra = extra::extra_of(&self.root.folder, stat, self.keeps)
+            .map_err(|error| BuildError::unreadable(&self.root.shown, error))?;
+        let mut all = vec![Found { extra, ..self.entry("", FoundKind::Directory, stat) }];
         let parts: Vec<Vec<Found>> = thread::scope(|scope| {
             let workers: Vec<_> = (0..threads.max(1)).map(|_| scope.spawn(|| self.work())).collect();
             workers.into_iter().map(|worker| worker.join().expect("a listing thread")).collect()
@@ -165,7 +171,8 @@ impl<'a> Lister<'a> {
         let below =
             below.to_str().ok_or_else(|| BuildError::NotUtf8 { shown: self.shown(&below.to_string_lossy()) })?;
         let kind = self.kind_of(of_type, opened, name, below, &stat)?;
-        let entry = self.entry(below, kind, &stat);
+        let (is_sparse, extra) = self.look_into(opened, name, below, &kind, &stat)?;
+        let entry = Found { is_sparse, extra, ..self.entry(below, kind, &stat) };
         paths::check(&entry.path).map_err(|fault| self.refuse(below, fault))?;
         if is_directory {
             folders.push(Folder { below: below.to_owned(), included });
@@ -176,6 +183,32 @@ impl<'a> Lister<'a> {
         }
         found.push(Found { root: if included { self.at } else { NO_ROOT }, ..entry });
         Ok(())
+    }
+
+    /// Whether a file has holes, and what is kept of it beyond mode and time. Nothing is opened without a reason.
+    fn look_into(
+        &self,
+        folder: &OwnedFd,
+        name: &CStr,
+        below: &str,
+        kind: &FoundKind,
+        stat: &rustix::fs::Stat,
+    ) -> Result<(bool, Option<Box<Extra>>), BuildError> {
+        if matches!(kind, FoundKind::Link { .. }) {
+            return Ok((false, extra::extra_of_link(stat, self.keeps)));
+        }
+        let may_be_sparse = matches!(kind, FoundKind::File(_)) && extra::may_be_sparse(stat);
+        if !may_be_sparse && self.keeps == Keeps::default() {
+            return Ok((false, None));
+        }
+        let file = match extra::open(folder, name) {
+            // Gone or replaced since; reading it says so.
+            Err(Errno::NOENT | Errno::LOOP) => return Ok((false, extra::extra_of_link(stat, self.keeps))),
+            opened => opened.map_err(|error| BuildError::unreadable(self.shown(below), error))?,
+        };
+        let extra = extra::extra_of(&file, stat, self.keeps);
+        let extra = extra.map_err(|error| BuildError::unreadable(self.shown(below), error))?;
+        Ok((may_be_sparse && extra::has_holes(&file, stat.st_size as u64), extra))
     }
 
     fn kind_of(
@@ -204,7 +237,17 @@ impl<'a> Lister<'a> {
 
     fn entry(&self, below: &str, kind: FoundKind, stat: &rustix::fs::Stat) -> Found {
         let mode = if matches!(kind, FoundKind::Link { .. }) { 0o777 } else { stat.st_mode & 0o7777 };
-        Found { path: joined(self.into, below), kind, mode, mtime_ns: mtime_ns(stat), root: self.at }
+        let has_more_names = matches!(kind, FoundKind::File(_)) && stat.st_nlink > 1;
+        Found {
+            path: joined(self.into, below),
+            kind,
+            mode,
+            mtime_ns: mtime_ns(stat),
+            is_sparse: false,
+            has_more_names,
+            extra: None,
+            root: self.at,
+        }
     }
 
     fn refuse(&self, below: &str, fault: UnsafePath) -> BuildError {

@@ -2,7 +2,8 @@
 
 use std::collections::HashSet;
 
-use super::{Found, FoundKind, NO_ROOT, Tree};
+use super::{Extra, Found, FoundKind, NO_ROOT, Tree};
+use crate::extras::Keeps;
 use crate::paths;
 use crate::source_error::BuildError;
 
@@ -37,7 +38,13 @@ pub(super) fn merge_doubles(tree: &mut Tree) -> Result<(), BuildError> {
 }
 
 /// Folders that only `into` names, and the root of a lone file: as new as the newest thing in them.
-pub(super) fn add_folders(entries: &mut Vec<Found>) {
+/// They belong to whom that belongs.
+pub(super) fn add_folders(entries: &mut Vec<Found>, keeps: Keeps) {
+    let extra = |like: Option<&Found>| {
+        let nobody = || keeps.owners().then_some((0, 0));
+        let owner = like.and_then(|like| like.extra.as_ref()).map_or_else(nobody, |extra| extra.owner);
+        (keeps != Keeps::default()).then(|| Box::new(Extra { owner, attributes: Vec::new() }))
+    };
     let mut made: Vec<Found> = Vec::new();
     let there: HashSet<&str> =
         entries.iter().filter(|entry| entry.kind == FoundKind::Directory).map(|entry| entry.path.as_str()).collect();
@@ -55,6 +62,9 @@ pub(super) fn add_folders(entries: &mut Vec<Found>) {
                     kind: FoundKind::Directory,
                     mode: FOLDER_MODE,
                     mtime_ns: entry.mtime_ns,
+                    is_sparse: false,
+                    has_more_names: false,
+                    extra: extra(Some(entry)),
                     root: entry.root,
                 }),
             }
@@ -62,7 +72,16 @@ pub(super) fn add_folders(entries: &mut Vec<Found>) {
     }
     if entries.is_empty() {
         let kind = FoundKind::Directory;
-        made.push(Found { path: String::new(), kind, mode: FOLDER_MODE, mtime_ns: 0, root: NO_ROOT });
+        made.push(Found {
+            path: String::new(),
+            kind,
+            mode: FOLDER_MODE,
+            mtime_ns: 0,
+            is_sparse: false,
+            has_more_names: false,
+            extra: extra(None),
+            root: NO_ROOT,
+        });
     }
     if !made.is_empty() {
         entries.extend(made);

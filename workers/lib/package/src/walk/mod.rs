@@ -1,8 +1,10 @@
 //! From sources to a sorted list of what stands there, with stats; no file is opened. Directories are listed by several
 //! threads, which changes nothing in the result.
 
+mod extra;
 mod lister;
 mod merge;
+mod names;
 mod stat;
 
 use std::os::fd::{AsFd, OwnedFd};
@@ -13,11 +15,14 @@ use rustix::fs::{CWD, FileType, Mode, OFlags};
 use rustix::io::Errno;
 use schemas::definitions::FileSource;
 
+use crate::extras::{HardLink, Keeps};
 use crate::limits::ENTRIES_MAX;
 use crate::paths;
 use crate::source_error::BuildError;
 use crate::watch::Watch;
 
+pub use extra::Extra;
+pub(crate) use extra::extra_of;
 pub use stat::Stat;
 pub(crate) use stat::stat_of;
 use stat::{checked_stat, mtime_ns};
@@ -25,6 +30,9 @@ use stat::{checked_stat, mtime_ns};
 /// What the sources hold, sorted by the bytes of the paths, the root first.
 pub struct Tree {
     pub entries: Vec<Found>,
+    /// Sorted by `entry`; positions in `entries`.
+    pub hard_links: Vec<HardLink>,
+    pub keeps: Keeps,
     pub(crate) roots: Vec<Root>,
 }
 
@@ -35,6 +43,12 @@ pub struct Found {
     pub kind: FoundKind,
     pub mode: u32,
     pub mtime_ns: i64,
+    /// A file that has holes.
+    pub is_sparse: bool,
+    /// A file that has more than one name, here or elsewhere.
+    pub has_more_names: bool,
+    /// None if nothing beyond modes and times is kept.
+    pub extra: Option<Box<Extra>>,
     /// Which source it comes from: position in `Tree::roots`.
     pub(crate) root: u32,
 }
@@ -77,8 +91,13 @@ impl Root {
 /// In `Found::root`: of no source.
 const NO_ROOT: u32 = u32::MAX;
 
+/// As `walk_keeping`, with modes and times alone.
 pub fn walk(sources: &[FileSource], threads: usize, watch: &Watch) -> Result<Tree, BuildError> {
-    let mut tree = Tree { entries: Vec::new(), roots: Vec::new() };
+    walk_keeping(sources, Keeps::default(), threads, watch)
+}
+
+pub fn walk_keeping(sources: &[FileSource], keeps: Keeps, threads: usize, watch: &Watch) -> Result<Tree, BuildError> {
+    let mut tree = Tree { entries: Vec::new(), hard_links: Vec::new(), keeps, roots: Vec::new() };
     for source in sources {
         let into = source.into.as_deref().unwrap_or("").trim_matches('/');
         if !into.is_empty() {
@@ -89,7 +108,8 @@ pub fn walk(sources: &[FileSource], threads: usize, watch: &Watch) -> Result<Tre
     }
     tree.entries.sort_by(|a, b| a.path.cmp(&b.path));
     merge::merge_doubles(&mut tree)?;
-    merge::add_folders(&mut tree.entries);
+    merge::add_folders(&mut tree.entries, keeps);
+    tree.hard_links = names::join_names(&mut tree.entries);
     match tree.entries.len() {
         found if found > ENTRIES_MAX => {
             let what = "entries of all sources together".to_owned();
@@ -117,12 +137,12 @@ fn add_source(
                 .map_err(|error| BuildError::unreadable(&source.path, error))?;
             let prefix_bytes = if into.is_empty() { 0 } else { into.len() + 1 };
             let root = Root { folder, shown: source.path.clone(), prefix_bytes, file_name: None };
-            let found = lister::Lister::new(&root, at, source, into, watch)?.run(&stat, threads)?;
+            let found = lister::Lister::new(&root, at, source, into, (tree.keeps, watch))?.run(&stat, threads)?;
             tree.entries.extend(found);
             tree.roots.push(root);
         }
         FileType::RegularFile => {
-            let (entry, root) = single_file(source, into, at, &stat)?;
+            let (entry, root) = single_file(source, into, at, &stat, tree.keeps)?;
             tree.entries.push(entry);
             tree.roots.push(root);
         }
@@ -136,6 +156,7 @@ fn single_file(
     into: &str,
     root: u32,
     stat: &rustix::fs::Stat,
+    keeps: Keeps,
 ) -> Result<(Found, Root), BuildError> {
     let full = Path::new(&source.path);
     let missing = || BuildError::Missing { path: source.path.clone() };
@@ -147,7 +168,19 @@ fn single_file(
     let kind = FoundKind::File(checked_stat(stat, || source.path.clone())?);
     let fault = |fault| BuildError::Unsafe { path: source.path.clone(), fault };
     paths::check(&path).map_err(fault)?;
-    let entry = Found { path, kind, mode: stat.st_mode & 0o7777, mtime_ns: mtime_ns(stat), root };
+    let unreadable = |error| BuildError::unreadable(&source.path, error);
+    let extra = match keeps == Keeps::default() {
+        true => None,
+        false => {
+            let file = extra::open(&folder, name).map_err(unreadable)?;
+            extra::extra_of(&file, stat, keeps).map_err(unreadable)?
+        }
+    };
+    let may_be_sparse = extra::may_be_sparse(stat);
+    let is_sparse =
+        may_be_sparse && extra::open(&folder, name).is_ok_and(|file| extra::has_holes(file, stat.st_size as u64));
+    let (mode, mtime_ns, has_more_names) = (stat.st_mode & 0o7777, mtime_ns(stat), stat.st_nlink > 1);
+    let entry = Found { path, kind, mode, mtime_ns, is_sparse, has_more_names, extra, root };
     let file_name = std::ffi::CString::new(name.as_bytes()).map_err(|_| missing())?;
     Ok((entry, Root { folder, shown: source.path.clone(), prefix_bytes: 0, file_name: Some(file_name) }))
 }

@@ -1,8 +1,11 @@
 //! Trees on a real file system: what is refused, what a mirrored and a merged target become, and what a crash leaves.
 
 mod crash;
+mod dressed;
+mod hard_links;
 mod hostile;
 mod merge;
 mod mirror;
+mod round_trip;
 mod sequence;
 mod support;

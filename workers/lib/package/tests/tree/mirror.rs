@@ -369,6 +369,7 @@ fn a_cancelled_installation_leaves_the_old_tree_and_can_be_taken_up_again() {
         frames: &two,
         adopt: false,
         pin: false,
+        unchanged: site.unchanged,
         cancel: &cancel,
         progress: &tree::Progress::default(),
         observe: &|_| Ok(()),

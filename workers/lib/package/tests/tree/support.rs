@@ -1,14 +1,16 @@
 //! Revisions made by hand, their frames in memory, and a site's folder to install them in.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
+use package::extras::Account;
 use package::tree::{self, FrameFault, Frames, Install, Installed, Policy, Progress, Step, TreeError};
-use package::{Chunk, Entry, EntryKind, Frame, Index};
+use package::{Attribute, Chunk, Entry, EntryKind, Frame, HardLink, Index, Keeps};
+use schemas::definitions::Unchanged;
 use schemas::{Digest, PackRef, RevisionRef};
 
 pub const CHUNK: usize = 1024;
@@ -27,6 +29,13 @@ pub enum Thing {
 #[derive(Debug, Clone, Default)]
 pub struct Tree {
     pub things: BTreeMap<String, (Thing, u32, i64)>,
+    /// Further names of files, with the first one's.
+    pub names: BTreeMap<String, String>,
+    pub sparse: BTreeSet<String>,
+    pub keeps: Keeps,
+    pub attributes: BTreeMap<String, Vec<Attribute>>,
+    /// Of every entry, if it is there.
+    pub owner: Option<(Account, Account)>,
 }
 
 impl Tree {
@@ -51,7 +60,39 @@ impl Tree {
         self.with(path, Thing::Link(to.into()), 0o777)
     }
 
+    /// `path` becomes a further name of the file `first`, which comes before it.
+    pub fn name(mut self, path: &str, first: &str) -> Tree {
+        assert!(first < path);
+        let same = self.things[first].clone();
+        self.things.insert(path.into(), same);
+        self.names.insert(path.into(), first.into());
+        self
+    }
+
+    pub fn sparse(mut self, path: &str) -> Tree {
+        self.sparse.insert(path.into());
+        self
+    }
+
+    pub fn keeping(mut self, keeps: Keeps) -> Tree {
+        self.keeps = self.keeps.with(keeps);
+        self
+    }
+
+    /// Keeps its kind as well; they are given in order of their names.
+    pub fn attribute(mut self, path: &str, name: &str, value: &str) -> Tree {
+        let attribute = Attribute { name: name.into(), value: value.into() };
+        self.attributes.entry(path.into()).or_default().push(attribute);
+        self
+    }
+
+    pub fn owner(mut self, user: Account, group: Account) -> Tree {
+        self.owner = Some((user, group));
+        self.keeping(Keeps::OWNERS)
+    }
+
     pub fn without(mut self, path: &str) -> Tree {
+        self.names.remove(path);
         self.things.remove(path);
         self
     }
@@ -81,6 +122,7 @@ impl Revision {
         for (path, (thing, mode, mtime_ns)) in &tree.things {
             made.add(path, thing, *mode, *mtime_ns);
         }
+        made.extras(tree);
         made.finish(number)
     }
 
@@ -118,6 +160,23 @@ impl Maker {
             }
         };
         self.index.entries.push(Entry { path: path.into(), kind, mode, mtime_ns });
+    }
+
+    fn extras(&mut self, tree: &Tree) {
+        let at = |path: &String| tree.things.keys().position(|other| other == path).unwrap() as u32;
+        let extras = &mut self.index.extras;
+        extras.keeps = tree.keeps;
+        extras.hard_links = tree.names.iter().map(|(path, of)| HardLink { entry: at(path), first: at(of) }).collect();
+        extras.sparse = tree.sparse.iter().map(at).collect();
+        for (set, (path, attributes)) in tree.attributes.iter().enumerate() {
+            extras.attribute_sets.push(attributes.clone());
+            extras.attributes.push((at(path), set as u32));
+        }
+        if let Some((user, group)) = &tree.owner {
+            extras.owners.users.push(user.clone());
+            extras.owners.groups.push(group.clone());
+            extras.owners.of = vec![(0, 0); tree.things.len()];
+        }
     }
 
     fn chunk(&mut self, piece: &[u8]) {
@@ -168,6 +227,7 @@ pub struct Site {
     pub policy: Policy,
     pub adopt: bool,
     pub pin: bool,
+    pub unchanged: Unchanged,
 }
 
 impl Drop for Site {
@@ -184,7 +244,7 @@ pub const MERGE: Way = tree::merge;
 impl Site {
     pub fn new() -> Site {
         let folder = tempfile::tempdir().unwrap();
-        Site { folder, policy: Policy::default(), adopt: false, pin: false }
+        Site { folder, policy: Policy::default(), adopt: false, pin: false, unchanged: Unchanged::Link }
     }
 
     pub fn target(&self) -> PathBuf {
@@ -258,6 +318,7 @@ pub fn install_at(
         frames: revision,
         adopt: site.adopt,
         pin: site.pin,
+        unchanged: site.unchanged,
         cancel: &AtomicBool::new(false),
         progress: &Progress::default(),
         observe,

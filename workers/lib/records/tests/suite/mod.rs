@@ -169,6 +169,7 @@ pub fn build(distribution: &str) -> PlannedJob {
         of_type: DistributionType::File,
         sources: vec![FileSource { path: "/srv/a".into(), into: None, include: vec![], exclude: vec![] }],
         read_all: false,
+        keep: Vec::new(),
         send_on: vec!["protect".try_into().unwrap()],
     };
     planned("build", Lane::Build(distribution.try_into().unwrap()), None, distribution, template)
@@ -189,6 +190,7 @@ pub fn extract(subscriber: &str, distribution: &str, revision: u64) -> PlannedJo
         adopt: false,
         allow: vec![],
         pin: false,
+        unchanged: Default::default(),
         other_targets: BTreeMap::new(),
     };
     PlannedJob { revision: Some(revision), ..planned("extract", lane, Some(subscriber), distribution, template) }

@@ -61,6 +61,7 @@ pub fn job(number: u128, attempt: u32) -> JobMessage {
             sources: vec![],
             previous: None,
             read_all: false,
+            keep: Vec::new(),
             lease_s: 60,
             working_dir: None,
         }),

@@ -6,6 +6,7 @@ mod moves;
 mod plan;
 mod state;
 
+use std::collections::HashMap;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
 use std::sync::Arc;
@@ -22,6 +23,7 @@ use super::catalog::{self, Catalog};
 use super::check;
 use super::content::{Pen, Source};
 use super::crew;
+use super::dress::dress;
 use super::error::TreeError;
 use super::frames::FrameCache;
 use super::held::Held;
@@ -32,6 +34,7 @@ use super::place::{Place, Root};
 use super::records::Records;
 use super::scan::scan;
 use super::stage::{write_file, write_link};
+use super::wants::{Role, Wants};
 use moves::Field;
 use plan::{Facts, Plan};
 use state::{Move, State, What};
@@ -47,9 +50,10 @@ pub fn merge(install: &Install) -> Result<Installed, TreeError> {
     if install.index.find(STAGING).is_some() {
         return Err(TreeError::InTheWay { path: STAGING.into(), what: "an entry", wanted: "the staging directory" });
     }
+    let wants = Wants::resolve(install.index)?;
     let place = Place::make(install.target)?;
     let _lock = place.lock()?;
-    let mut work = Merge::begin(install, &layout, &place)?;
+    let mut work = Merge::begin(install, (&wants, &layout), &place)?;
     let plan = match work.plan()? {
         Ok(plan) => plan,
         Err(done) => return Ok(done),
@@ -95,6 +99,7 @@ pub(super) fn tree_held(target: &Path, state_dir: &Path) -> Result<Option<(Owned
 
 struct Merge<'a> {
     install: &'a Install<'a>,
+    wants: &'a Wants<'a>,
     layout: &'a Layout,
     place: &'a Place,
     records: Records,
@@ -104,7 +109,11 @@ struct Merge<'a> {
 }
 
 impl<'a> Merge<'a> {
-    fn begin(install: &'a Install<'a>, layout: &'a Layout, place: &'a Place) -> Result<Merge<'a>, TreeError> {
+    fn begin(
+        install: &'a Install<'a>,
+        (wants, layout): (&'a Wants<'a>, &'a Layout),
+        place: &'a Place,
+    ) -> Result<Merge<'a>, TreeError> {
         if install.state_dir.starts_with(install.target) {
             let why = "its records would be in it";
             return Err(TreeError::TargetInvalid { target: place.shown.clone(), why });
@@ -117,7 +126,7 @@ impl<'a> Merge<'a> {
         };
         state.forget_unless(&target.node);
         let was = state.catalog.as_ref().and_then(|at| Catalog::load(&records, at)).map(Arc::new);
-        let mut work = Merge { install, layout, place, records, state, target, was };
+        let mut work = Merge { install, wants, layout, place, records, state, target, was };
         work.recover()?;
         Ok(work)
     }
@@ -191,9 +200,9 @@ impl<'a> Merge<'a> {
             return Ok(Err(Installed::nothing(ExtractOutcome::Superseded, 0, self.previous())));
         }
         self.install.go_on()?;
-        let (root, index) = (self.target.directory.as_fd(), self.install.index);
-        let scan = scan(root, index, self.layout, self.install.cancel)?;
-        let facts = Facts { target: root, index, scan: &scan, was: self.was.as_deref(), made: &self.state.made };
+        let (root, wants) = (self.target.directory.as_fd(), self.wants);
+        let scan = scan(root, wants, self.layout, self.install.cancel)?;
+        let facts = Facts { target: root, wants, scan: &scan, was: self.was.as_deref(), made: &self.state.made };
         let plan = plan::make(&facts)?;
         if installed == Some(wanted) && plan.is_empty() {
             let unchanged = plan.unchanged.len() as u64;
@@ -258,9 +267,12 @@ impl<'a> Merge<'a> {
             files.len(),
             || (Pen::new(&source), Vec::new()),
             |(pen, done), item| {
+                if matches!(self.wants.role(files[item]), Role::Further(_)) {
+                    return Ok(());
+                }
                 self.install.go_on()?;
                 self.install.step(Step::File)?;
-                let stamp = write_one(staging, &(first + item).to_string(), index, files[item], pen)?;
+                let stamp = write_one(staging, &(first + item).to_string(), self.wants, files[item], pen)?;
                 done.push((item, stamp.ino));
                 progress.files.fetch_add(1, Ordering::Relaxed);
                 progress.bytes.fetch_add(bytes_of(index, files[item]), Ordering::Relaxed);
@@ -269,7 +281,33 @@ impl<'a> Merge<'a> {
         )?;
         let mut inodes = vec![0; files.len()];
         parts.into_iter().flat_map(|(_, done)| done).for_each(|(item, ino)| inodes[item] = ino);
+        self.join_names(staging, files, first, &mut inodes)?;
         Ok(inodes)
+    }
+
+    /// Further names are links to the first one, which was staged just now or stands in the target already.
+    fn join_names(&self, staging: &OwnedFd, files: &[u32], first: usize, inodes: &mut [u64]) -> Result<(), TreeError> {
+        let staged: HashMap<u32, usize> = files.iter().enumerate().map(|(item, &at)| (at, item)).collect();
+        for (item, &at) in files.iter().enumerate() {
+            let Role::Further(of) = self.wants.role(at) else { continue };
+            self.install.go_on()?;
+            self.install.step(Step::File)?;
+            let (path, of_path) =
+                (&self.install.index.entries[at as usize].path, &self.install.index.entries[of as usize].path);
+            let name = (first + item).to_string();
+            let linked = match staged.get(&of) {
+                Some(other) => {
+                    rustix::fs::linkat(staging, (first + other).to_string(), staging, &name, AtFlags::empty())
+                }
+                None => beneath::open_directory(&self.target.directory, parent_of(of_path))
+                    .and_then(|from| rustix::fs::linkat(from, name_of(of_path), staging, &name, AtFlags::empty())),
+            };
+            let seen = linked.and_then(|()| beneath::look(staging, &name));
+            let seen = seen.map_err(|errno| TreeError::of("link", path, errno))?;
+            inodes[item] = seen.map_or(0, |seen| seen.stamp.ino);
+            self.install.progress.files.fetch_add(1, Ordering::Relaxed);
+        }
+        Ok(())
     }
 
     /// All or nothing: the first failure puts everything back.
@@ -292,9 +330,9 @@ impl<'a> Merge<'a> {
             field.apply(at, step)?;
         }
         for &at in plan.make_directories.iter().rev() {
-            let entry = &self.install.index.entries[at as usize];
-            moves::set_mode(self.target.directory.as_fd(), &entry.path, entry.mode)
-                .map_err(|errno| TreeError::of("set the mode of", &entry.path, errno))?;
+            let path = &self.install.index.entries[at as usize].path;
+            let directory = beneath::open_directory(&self.target.directory, path);
+            dress(directory.map_err(|errno| TreeError::of("open", path, errno))?, self.wants, at)?;
         }
         self.install.step(Step::Swapped)?;
         self.sync()
@@ -405,15 +443,12 @@ fn bytes_of(index: &Index, at: u32) -> u64 {
     }
 }
 
-fn write_one(staging: &OwnedFd, name: &str, index: &Index, at: u32, pen: &mut Pen) -> Result<Stamp, TreeError> {
-    let entry = &index.entries[at as usize];
+fn write_one(staging: &OwnedFd, name: &str, wants: &Wants, at: u32, pen: &mut Pen) -> Result<Stamp, TreeError> {
+    let entry = &wants.index.entries[at as usize];
     match &entry.kind {
         EntryKind::Directory => Ok(Stamp::UNKNOWN),
-        EntryKind::Link { target } => {
-            write_link(staging.as_fd(), name, target, entry).map_err(|errno| TreeError::of("write", &entry.path, errno))
-        }
-        EntryKind::File { refs, .. } => {
-            write_file(staging.as_fd(), name, entry, |file| pen.write(file, &entry.path, refs))
-        }
+        EntryKind::Link { target } => write_link(staging.as_fd(), name, target, (wants, at))
+            .map_err(|errno| TreeError::of("write", &entry.path, errno)),
+        EntryKind::File { refs, .. } => write_file(staging.as_fd(), name, (wants, at), |sheet| pen.write(sheet, refs)),
     }
 }

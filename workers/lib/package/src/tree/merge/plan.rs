@@ -1,7 +1,7 @@
 //! What merging a revision takes: which of our files go, which are replaced, what is new, and what stays because it was
 //! changed on the spot. It reads the target and changes nothing.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::os::fd::{AsFd, BorrowedFd};
 
 use rustix::io::Errno;
@@ -10,11 +10,12 @@ use crate::index::{Entry, EntryKind, Index};
 use crate::tree::beneath;
 use crate::tree::catalog::{Catalog, NONE, join, same_entry};
 use crate::tree::content;
+use crate::tree::dress::has_attributes;
 use crate::tree::error::TreeError;
 use crate::tree::layout::{name_of, parent_of};
 use crate::tree::node::{Seen, SeenKind, Stamp};
-use crate::tree::plan::looks_right;
 use crate::tree::scan::Scan;
+use crate::tree::wants::{Role, Roles, Wants};
 
 #[derive(Debug, Default)]
 pub(super) struct Plan {
@@ -34,7 +35,7 @@ pub(super) struct Plan {
 
 pub(super) struct Facts<'a> {
     pub target: BorrowedFd<'a>,
-    pub index: &'a Index,
+    pub wants: &'a Wants<'a>,
     pub scan: &'a Scan,
     pub was: Option<&'a Catalog>,
     pub made: &'a [String],
@@ -48,25 +49,45 @@ impl Plan {
 
 pub(super) fn make(facts: &Facts) -> Result<Plan, TreeError> {
     let mut plan = Plan::default();
-    let mut buffer = Vec::new();
-    facts.plan_gone(&mut plan, &mut buffer)?;
-    let going: HashSet<String> = plan.delete.iter().cloned().collect();
-    let was_of = facts.was.map(|was| join(facts.index, &was.index));
-    for (at, entry) in facts.index.entries.iter().enumerate().skip(1) {
-        let was = facts.was.zip(was_of.as_ref().map(|joined| joined[at]).filter(|&place| place != NONE));
-        facts.plan_entry(&mut plan, at as u32, entry, was, &going, &mut buffer)?;
+    let mut desk = Desk::default();
+    facts.plan_gone(&mut plan, &mut desk.buffer)?;
+    desk.going = plan.delete.iter().cloned().collect();
+    let was_of = facts.was.map(|was| join(facts.wants.index, &was.index));
+    let roles = facts.was.map(|was| Roles::of(&was.index)).unwrap_or_default();
+    for (at, entry) in facts.wants.index.entries.iter().enumerate().skip(1) {
+        let place = was_of.as_ref().map(|joined| joined[at]).filter(|&place| place != NONE);
+        let was = facts.was.zip(place).map(|(was, place)| Was { was, place, role: roles.of_entry(place) });
+        facts.plan_entry(&mut plan, at as u32, entry, was, &mut desk)?;
     }
     plan.remove_directories.sort_by(|one, other| other.0.cmp(&one.0));
     Ok(plan)
+}
+
+/// What planning remembers from entry to entry.
+#[derive(Default)]
+struct Desk {
+    going: HashSet<String>,
+    /// The files that stay, each under its first name.
+    staying: HashMap<u64, u32>,
+    buffer: Vec<u8>,
+}
+
+/// What was recorded for a path, where, and what that was among the names of its file.
+#[derive(Clone, Copy)]
+struct Was<'a> {
+    was: &'a Catalog,
+    place: u32,
+    role: Role,
 }
 
 impl Facts<'_> {
     /// Files of the revision before that this one has not, or has as directories.
     fn plan_gone(&self, plan: &mut Plan, buffer: &mut Vec<u8>) -> Result<(), TreeError> {
         let Some(was) = self.was else { return Ok(()) };
-        let new_of = join(&was.index, self.index);
+        let index = self.wants.index;
+        let new_of = join(&was.index, index);
         for (at, entry) in was.index.entries.iter().enumerate() {
-            let stays = new_of[at] != NONE && self.index.entries[new_of[at] as usize].kind != EntryKind::Directory;
+            let stays = new_of[at] != NONE && index.entries[new_of[at] as usize].kind != EntryKind::Directory;
             if entry.kind == EntryKind::Directory || stays {
                 continue;
             }
@@ -88,11 +109,10 @@ impl Facts<'_> {
         plan: &mut Plan,
         at: u32,
         entry: &Entry,
-        was: Option<(&Catalog, u32)>,
-        going: &HashSet<String>,
-        buffer: &mut Vec<u8>,
+        was: Option<Was>,
+        desk: &mut Desk,
     ) -> Result<(), TreeError> {
-        let seen = self.scan.seen[at as usize].filter(|_| !going.contains(&entry.path));
+        let seen = self.scan.seen[at as usize].filter(|_| !desk.going.contains(&entry.path));
         match (&entry.kind, seen) {
             (EntryKind::Directory, None) => plan.make_directories.push(at),
             (EntryKind::Directory, Some(seen)) if seen.kind == SeenKind::Directory => {}
@@ -103,11 +123,24 @@ impl Facts<'_> {
                 plan.create.push(at);
             }
             (_, Some(seen)) if seen.kind == SeenKind::Other => return Err(in_the_way(entry, seen, "a file")),
-            (_, Some(seen)) if is_proof(was, self.index, entry, &seen) => plan.unchanged.push((at, seen.stamp)),
-            (_, Some(seen)) if self.is_same(entry, &seen, buffer)? => plan.unchanged.push((at, seen.stamp)),
+            (_, Some(seen)) if self.stays(at, entry, &seen, was, desk)? => plan.unchanged.push((at, seen.stamp)),
             _ => plan.replace.push(at),
         }
         Ok(())
+    }
+
+    /// It is as it should be, and one file with just those names that it should be one with.
+    fn stays(&self, at: u32, entry: &Entry, seen: &Seen, was: Option<Was>, desk: &mut Desk) -> Result<bool, TreeError> {
+        if let Role::Further(first) = self.wants.role(at) {
+            return Ok(desk.staying.get(&seen.stamp.ino) == Some(&first));
+        }
+        let is_apart = seen.names < 2 || !desk.staying.contains_key(&seen.stamp.ino);
+        let is_proved = was.is_some_and(|was| was.is_proof(self.wants, at, seen));
+        let stays = is_apart && (is_proved || self.is_same(at, entry, seen, &mut desk.buffer)?);
+        if stays && seen.names > 1 {
+            desk.staying.insert(seen.stamp.ino, at);
+        }
+        Ok(stays)
     }
 
     /// A directory where a file is wanted: only one that we made may go, with those that we made in it.
@@ -133,11 +166,22 @@ impl Facts<'_> {
         }
     }
 
-    fn is_same(&self, entry: &Entry, seen: &Seen, buffer: &mut Vec<u8>) -> Result<bool, TreeError> {
-        match entry.kind {
-            EntryKind::File { .. } => Ok(looks_right(entry, seen) && self.is_content(self.index, entry, seen, buffer)?),
-            _ => Ok(seen.stamp.mtime_ns == entry.mtime_ns && self.is_content(self.index, entry, seen, buffer)?),
+    fn is_same(&self, at: u32, entry: &Entry, seen: &Seen, buffer: &mut Vec<u8>) -> Result<bool, TreeError> {
+        let index = self.wants.index;
+        let looks_right = match entry.kind {
+            EntryKind::File { .. } => self.wants.looks_right(at, seen) && self.has_attributes(at, entry)?,
+            _ => seen.stamp.mtime_ns == entry.mtime_ns && self.wants.has_owner(at, seen),
+        };
+        Ok(looks_right && self.is_content(index, entry, seen, buffer)?)
+    }
+
+    fn has_attributes(&self, at: u32, entry: &Entry) -> Result<bool, TreeError> {
+        if !self.wants.index.extras.keeps.attributes() {
+            return Ok(true);
         }
+        let opened = beneath::open_file(self.target, &entry.path);
+        let same = opened.and_then(|file| has_attributes(file, self.wants, at));
+        same.map_err(|errno| TreeError::of("read the attributes of", &entry.path, errno))
     }
 
     /// The same bytes, or a link that says the same; mode and time may differ.
@@ -160,10 +204,13 @@ impl Facts<'_> {
     }
 }
 
-fn is_proof(was: Option<(&Catalog, u32)>, index: &Index, entry: &Entry, seen: &Seen) -> bool {
-    was.is_some_and(|(was, at)| {
-        was.stamps[at as usize] == seen.stamp && same_entry(&was.index, &was.index.entries[at as usize], index, entry)
-    })
+impl Was<'_> {
+    fn is_proof(self, wants: &Wants, at: u32, seen: &Seen) -> bool {
+        let Was { was, place, role } = self;
+        was.stamps[place as usize] == seen.stamp
+            && role.may_become(wants.role(at))
+            && same_entry(&was.index, place, wants.index, at)
+    }
 }
 
 fn in_the_way(entry: &Entry, seen: Seen, wanted: &'static str) -> TreeError {
