@@ -21,6 +21,8 @@ use crate::target;
 
 /// Times that frames are fetched which the store or a tree turned out to lack.
 const REFETCHES_MAX: u32 = 3;
+/// What is locked is tried again after these; then the attempt fails and names it.
+const LOCKED_WAITS: [Duration; 3] = [Duration::from_secs(1), Duration::from_secs(2), Duration::from_secs(4)];
 /// How often the tree's figures are looked at.
 const LOOK_EVERY: Duration = Duration::from_millis(200);
 
@@ -32,7 +34,9 @@ pub async fn run(site: &Arc<Site>, job: JobId, task: &ExtractTask, context: &Con
         None => fetch_lacking(site, task, context).await?,
     };
     context.progress.step("stage");
-    for _ in 0..REFETCHES_MAX {
+    let mut waits = LOCKED_WAITS.into_iter();
+    let mut refetches = 0;
+    while refetches < REFETCHES_MAX {
         match install(site, task, &target, &manifest, context).await? {
             Ok(installed) => {
                 site.journal.note_target(task.store, &target).await?;
@@ -42,13 +46,27 @@ pub async fn run(site: &Arc<Site>, job: JobId, task: &ExtractTask, context: &Con
             Err(error) if error.frame_missing().is_some() => {
                 tracing::info!(%job, distribution = %task.distribution, %error, "what is lacking is fetched first");
                 fetch_lacking(site, task, context).await?;
+                refetches += 1;
             }
             Err(TreeError::Cancelled) => return Err(Halt::Stopped),
+            Err(error @ TreeError::Locked { .. }) => {
+                let Some(wait) = waits.next() else { return Err(Halt::Fault(error.fault())) };
+                tracing::info!(%job, distribution = %task.distribution, %error, "what is locked is tried again");
+                wait_for_release(wait, context).await?;
+            }
             Err(error) => return Err(Halt::Fault(error.fault())),
         }
     }
     let what = format!("frames of revision {} were lost again and again while extracting", task.revision.number);
     Err(Halt::transient("content-unstable", what))
+}
+
+async fn wait_for_release(wait: Duration, context: &Context) -> Result<(), Halt> {
+    context.progress.step("locked");
+    tokio::select! {
+        () = tokio::time::sleep(wait) => Ok(()),
+        () = stopped(context) => Err(Halt::Stopped),
+    }
 }
 
 /// Brings what the store lacks from where the distribution's newest send took it.

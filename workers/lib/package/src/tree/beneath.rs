@@ -9,7 +9,7 @@ use std::os::unix::ffi::OsStrExt;
 use rustix::fs::{AtFlags, Mode, OFlags, RawDir, ResolveFlags, Timespec, Timestamps, UTIME_OMIT};
 use rustix::io::Errno;
 
-use super::node::Seen;
+use super::node::{Seen, SeenKind};
 
 /// Directories in each other that are removed: each holds a descriptor.
 const REMOVE_DEPTH_MAX: u32 = 512;
@@ -87,7 +87,9 @@ fn remove_within(directory: BorrowedFd<'_>, name: &[u8], depth: u32) -> Result<u
     match rustix::fs::unlinkat(directory, name, AtFlags::empty()) {
         Ok(()) => return Ok(1),
         Err(Errno::NOENT) => return Ok(0),
-        Err(Errno::ISDIR | Errno::PERM) => {}
+        Err(Errno::ISDIR) => {}
+        // What a directory gives on some file systems, and what is immutable on all.
+        Err(Errno::PERM) if look_bytes(directory, name)?.is_some_and(|seen| seen.kind == SeenKind::Directory) => {}
         Err(errno) => return Err(errno),
     }
     if depth == REMOVE_DEPTH_MAX {

@@ -5,6 +5,7 @@ use schemas::Fault;
 
 use super::check::Unsafe;
 use super::frames::FrameFault;
+use super::locked::LockedList;
 
 #[derive(Debug, thiserror::Error)]
 pub enum TreeError {
@@ -36,6 +37,8 @@ pub enum TreeError {
     Accounts { name: String, why: &'static str },
     #[error("the file system of `{path}` cannot hold its attribute `{name}`: {errno}")]
     AttributeUnsupported { path: String, name: String, errno: Errno },
+    #[error("locked: {files}")]
+    Locked { files: LockedList },
     #[error("the record `{path}` is damaged: {why}")]
     RecordDamaged { path: String, why: String },
     #[error("frame {frame}: {fault}")]
@@ -69,6 +72,7 @@ impl TreeError {
             TreeError::AccountUnknown { .. } => "account-unknown",
             TreeError::Accounts { .. } => "accounts-unavailable",
             TreeError::AttributeUnsupported { .. } => "attribute-unsupported",
+            TreeError::Locked { .. } => "target-locked",
             TreeError::RecordDamaged { .. } => "record-damaged",
             TreeError::Frame { fault, .. } => fault.code(),
             TreeError::ChunkCorrupt { .. } => "chunk-corrupt",
@@ -85,6 +89,7 @@ impl TreeError {
             self,
             TreeError::TargetBusy { .. }
                 | TreeError::Accounts { .. }
+                | TreeError::Locked { .. }
                 | TreeError::Frame { .. }
                 | TreeError::ChunkCorrupt { .. }
                 | TreeError::DiskFull { .. }

@@ -10,6 +10,7 @@ use super::beneath;
 use super::dircache::DirCache;
 use super::error::TreeError;
 use super::layout::{Layout, name_of};
+use super::locked;
 use super::node::Stamp;
 use super::wants::Wants;
 
@@ -30,7 +31,11 @@ impl<'a> Joiner<'a> {
     /// Makes the entry a name of the file `first`; what else stands there goes.
     pub fn join(&mut self, at: u32, first: u32) -> Result<(), TreeError> {
         let path = &self.wants.index.entries[at as usize].path;
-        self.try_join(at, first).map_err(|errno| TreeError::of("link", path, errno))
+        self.try_join(at, first).map_err(|errno| {
+            let parent = self.layout.parent(at);
+            let directory = self.furthers.get(parent, &self.wants.index.entries[parent as usize].path).ok();
+            locked::failure("link", path, errno, directory, name_of(path))
+        })
     }
 
     fn try_join(&mut self, at: u32, first: u32) -> Result<(), Errno> {

@@ -12,6 +12,7 @@ use crate::limits::PART_BYTES_MAX;
 
 use super::beneath;
 use super::error::TreeError;
+use super::locked;
 use super::node::{Node, Seen, SeenKind};
 
 #[derive(Debug)]
@@ -159,7 +160,10 @@ impl Place {
                 Err(TreeError::ExchangeUnsupported { path: self.shown.clone() })
             }
             Err(Errno::BUSY) => Err(TreeError::TargetIsMount { target: self.shown.clone() }),
-            Err(errno) => Err(TreeError::of("exchange", self.shown.clone(), errno)),
+            Err(errno) => {
+                let parent = Some(parent.as_fd());
+                Err(locked::failure("exchange", self.shown.clone(), errno, parent, &self.name))
+            }
         }
     }
 

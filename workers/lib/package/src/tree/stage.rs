@@ -21,6 +21,7 @@ use super::error::TreeError;
 use super::hard_links::Joiner;
 use super::install::{Install, Step};
 use super::layout::{Layout, ROOT, name_of};
+use super::locked::{self, Tally};
 use super::node::{Seen, Stamp};
 use super::plan::{Action, Plan};
 use super::wants::Wants;
@@ -126,15 +127,17 @@ impl Stage<'_> {
                     .map_err(|errno| TreeError::of("open up", path, errno))?;
             }
         }
-        let mut directories = DirCache::new(self.root);
+        let (mut directories, mut locked) = (DirCache::new(self.root), Tally::default());
         for extra in &self.plan.extras {
-            self.remove(&mut directories, extra.directory, extra.name.to_bytes(), || extra.path(self.index()))?;
+            let path = || extra.path(self.index());
+            locked.note(self.remove(&mut directories, extra.directory, extra.name.to_bytes(), path))?;
         }
         for &at in &self.plan.in_the_way {
             let path = &self.entry(at).path;
-            self.remove(&mut directories, self.layout.parent(at), name_of(path).as_bytes(), || path.clone())?;
+            let (parent, name) = (self.layout.parent(at), name_of(path).as_bytes());
+            locked.note(self.remove(&mut directories, parent, name, || path.clone()))?;
         }
-        Ok(())
+        locked.finish()
     }
 
     fn remove(
@@ -144,12 +147,14 @@ impl Stage<'_> {
         name: &[u8],
         path: impl Fn() -> String,
     ) -> Result<(), TreeError> {
-        let removed = match directories.get(directory, &self.entry(directory).path) {
+        let (removed, opened) = match directories.get(directory, &self.entry(directory).path) {
             // It was in something that stands in the way itself, and went with it.
-            Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP) => Ok(0),
-            opened => opened.and_then(|opened| beneath::remove(opened, name)),
+            Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP) => return Ok(()),
+            Err(errno) => return Err(TreeError::of("remove", path(), errno)),
+            Ok(opened) => (beneath::remove(opened, name), opened),
         };
-        removed.map(|_| ()).map_err(|errno| TreeError::of("remove", path(), errno))
+        let name = String::from_utf8_lossy(name);
+        removed.map(|_| ()).map_err(|errno| locked::failure("remove", path(), errno, Some(opened), &name))
     }
 
     fn make_directories(&self) -> Result<(), TreeError> {
@@ -174,12 +179,14 @@ impl Stage<'_> {
         let parts = crew::share(
             turns.len(),
             || Writer::new(self),
-            |writer, turn| work[turns[turn].clone()].iter().try_for_each(|&at| writer.file(at)),
+            |writer, turn| work[turns[turn].clone()].iter().try_for_each(|&at| writer.file_or_note(at)),
         )?;
-        let mut staged = self.keep();
-        for part in parts {
+        let (mut staged, mut locked) = (self.keep(), Tally::default());
+        for mut part in parts {
+            locked.join(&mut part.locked)?;
             staged.add(part.done, part.stamps);
         }
+        locked.finish()?;
         Ok(staged)
     }
 
@@ -273,13 +280,28 @@ struct Writer<'a> {
     pen: Pen<'a>,
     stamps: Vec<(u32, Stamp)>,
     done: Staged,
+    locked: Tally,
 }
 
 impl<'a> Writer<'a> {
     fn new(stage: &'a Stage<'a>) -> Writer<'a> {
         let (directories, pen) = (DirCache::new(stage.root), Pen::new(&stage.source));
         let lenders = stage.live.map(|live| DirCache::new(live.root));
-        Writer { stage, directories, lenders, pen, stamps: Vec::new(), done: Staged::default() }
+        Writer {
+            stage,
+            directories,
+            lenders,
+            pen,
+            stamps: Vec::new(),
+            done: Staged::default(),
+            locked: Tally::default(),
+        }
+    }
+
+    /// A locked file stops the installation, but not before the others have been tried.
+    fn file_or_note(&mut self, at: u32) -> Result<(), TreeError> {
+        let done = self.file(at);
+        self.locked.note(done)
     }
 
     fn file(&mut self, at: u32) -> Result<(), TreeError> {
@@ -441,14 +463,13 @@ impl<'a> Writer<'a> {
             return Ok(());
         }
         let parent = self.stage.layout.parent(at);
-        let removed =
-            self.directories.get(parent, &self.stage.entry(parent).path).and_then(
-                |directory| match rustix::fs::unlinkat(directory, name_of(&entry.path), AtFlags::empty()) {
-                    Err(Errno::NOENT) => Ok(()),
-                    other => other,
-                },
-            );
-        removed.map_err(|errno| TreeError::of("replace", &entry.path, errno))
+        let failed = |errno| TreeError::of("replace", &entry.path, errno);
+        let directory = self.directories.get(parent, &self.stage.entry(parent).path).map_err(failed)?;
+        let name = name_of(&entry.path);
+        match rustix::fs::unlinkat(directory, name, AtFlags::empty()) {
+            Ok(()) | Err(Errno::NOENT) => Ok(()),
+            Err(errno) => Err(locked::failure("replace", &entry.path, errno, Some(directory), name)),
+        }
     }
 }
 

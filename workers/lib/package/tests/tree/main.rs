@@ -4,6 +4,7 @@ mod crash;
 mod dressed;
 mod hard_links;
 mod hostile;
+mod locked;
 mod merge;
 mod mirror;
 mod round_trip;

@@ -9,6 +9,7 @@ use rustix::io::Errno;
 use crate::tree::beneath;
 use crate::tree::error::TreeError;
 use crate::tree::layout::{name_of, parent_of};
+use crate::tree::locked;
 
 use super::state::{Move, What};
 
@@ -24,7 +25,9 @@ impl Field<'_> {
     }
 
     pub fn apply(&self, at: usize, step: &Move) -> Result<(), TreeError> {
-        self.try_apply(&at.to_string(), step).map_err(|errno| failure(step, errno))
+        let parent = self.parent(&step.path).ok();
+        let parent = parent.as_ref().map(AsFd::as_fd);
+        self.try_apply(&at.to_string(), step).map_err(|errno| failure(step, errno, parent))
     }
 
     fn try_apply(&self, staged: &str, step: &Move) -> Result<(), Errno> {
@@ -85,7 +88,7 @@ pub(super) fn set_mode(target: BorrowedFd<'_>, path: &str, mode: u32) -> Result<
     rustix::fs::fchmod(directory, Mode::from_raw_mode(mode))
 }
 
-fn failure(step: &Move, errno: Errno) -> TreeError {
+fn failure(step: &Move, errno: Errno, parent: Option<BorrowedFd<'_>>) -> TreeError {
     let path = step.path.clone();
     let in_the_way = |what, wanted| TreeError::InTheWay { path: step.path.clone(), what, wanted };
     match (errno, step.what) {
@@ -95,6 +98,6 @@ fn failure(step: &Move, errno: Errno) -> TreeError {
         (Errno::EXIST, What::MakeDirectory { .. }) => in_the_way("something that came meanwhile", "a new directory"),
         (Errno::LOOP, _) => in_the_way("a symbolic link on the way", "a directory"),
         (Errno::XDEV, _) => in_the_way("a mount point on the way", "a directory"),
-        _ => TreeError::of("move", path, errno),
+        _ => locked::failure("move", path, errno, parent, name_of(&step.path)),
     }
 }
