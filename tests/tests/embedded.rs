@@ -167,6 +167,21 @@ fn a_site_that_never_extracts_holds_content_until_it_is_told() {
 }
 
 #[test]
+fn a_drifted_target_is_told_by_verify_and_set_right_by_the_next_extract() {
+    let stage = Stage::with_tree(&files_fleet(), 30, 21);
+    stage.build();
+    stage.send();
+    let target = stage.target("paris");
+    let verify = |code: i32| stage.cli().ends(&["verify", target.to_str().unwrap()], code).0;
+    assert!(verify(0).contains("is revision 1"));
+    fs::write(target.join("not-ours"), "x").unwrap();
+    assert!(verify(1).contains("extra                not-ours"));
+    stage.cli().wait(&["extract", "paris", "--force"]);
+    verify(0);
+    assert!(stage.cli().ends(&["verify", "/srv/never"], 2).1.contains("nothing was extracted to /srv/never"));
+}
+
+#[test]
 fn a_rollback_brings_the_earlier_tree_back_without_download_until_the_next_extract() {
     let stage = Stage::with_tree(&files_fleet(), 60, 8);
     stage.build();

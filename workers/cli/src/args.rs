@@ -7,7 +7,7 @@ use clap::{Parser, Subcommand};
 use clap_complete::Shell;
 
 use roles::{DemoArgs, RoleCommand};
-use verbs::{DbCommand, SchemaCommand, VerbCommand};
+use verbs::{DbCommand, SchemaCommand, VerbCommand, VerifyArgs};
 
 /// Distributes software, patches and definition files through tiers to many servers, and records every result in SQL.
 #[derive(Debug, Parser)]
@@ -43,6 +43,13 @@ pub enum Command {
     /// The published JSON Schemas and the AsyncAPI document
     #[command(subcommand)]
     Schema(SchemaCommand),
+    /// What a target on this machine lacks, has otherwise or has beside what was extracted there; every file is read
+    #[command(after_help = "Examples:
+  tidegate verify /srv/antivirus
+  tidegate verify /srv/antivirus --work-dir tidegate-data/sites/paris -o json
+
+Exit codes: 0 it is the revision, 1 it differs, 2 nothing was extracted there.")]
+    Verify(VerifyArgs),
     /// Completions for a shell
     #[command(
         after_help = "Example:\n  tidegate completions bash > ~/.local/share/bash-completion/completions/tidegate"
@@ -115,6 +122,7 @@ mod tests {
             "tidegate db views",
             "tidegate schema print",
             "tidegate schema print request.schema.json",
+            "tidegate verify /srv/antivirus --work-dir tidegate-data/sites/paris -o json",
             "tidegate completions zsh",
         ] {
             if let Err(error) = parse(line) {
@@ -132,6 +140,7 @@ mod tests {
             "tidegate sync paris",
             "tidegate cancel",
             "tidegate get",
+            "tidegate verify",
             "tidegate get wheels",
             "tidegate pause paris",
             "tidegate gc --dry-run --wait",

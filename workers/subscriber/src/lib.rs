@@ -24,7 +24,10 @@ mod slots;
 mod sources;
 pub mod store;
 mod target;
+mod verify;
 
 pub use config::{Config, Retries};
 pub use own_process::LogWanted;
+pub use package::tree::{Differences, Modification, Modified};
 pub use run::{SiteError, run};
+pub use verify::{VerifyError, verify};

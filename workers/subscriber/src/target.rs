@@ -41,8 +41,16 @@ fn check_form(task: &ExtractTask, target: &str) -> Result<(), Fault> {
 
 /// The folder of one distribution in one target, for what the tree remembers of itself.
 pub fn state_dir(work_dir: &Path, store: StoreId, target: &Path) -> PathBuf {
-    let name = Digest::of(target.as_os_str().as_encoded_bytes()).hex();
-    work_dir.join("trees").join(store.to_string()).join(&name[..32])
+    trees_dir(work_dir).join(store.to_string()).join(folder_name(target))
+}
+
+/// What the trees of all distributions remember of themselves.
+pub fn trees_dir(work_dir: &Path) -> PathBuf {
+    work_dir.join("trees")
+}
+
+pub fn folder_name(target: &Path) -> String {
+    Digest::of(target.as_os_str().as_encoded_bytes()).hex()[..32].to_owned()
 }
 
 #[cfg(test)]

@@ -236,6 +236,22 @@ pub struct RunArgs {
 }
 
 #[derive(Debug, Clone, Args)]
+pub struct VerifyArgs {
+    /// The directory that a distribution is extracted to
+    #[arg(value_name = "TARGET")]
+    pub target: PathBuf,
+    /// The working directory of the subscriber [default: /var/lib/tidegate/sub]
+    #[arg(long, value_name = "DIR", env = "TIDEGATE_WORK_DIR")]
+    pub work_dir: Option<PathBuf>,
+    /// The data directory of `tidegate up`, instead: all its subscribers are asked
+    #[arg(long, value_name = "DIR", env = "TIDEGATE_DATA", conflicts_with = "work_dir")]
+    pub data: Option<PathBuf>,
+    /// `table` for people; `json` and `yaml` for programs
+    #[arg(short, long, value_name = "FORM", env = "TIDEGATE_OUTPUT", default_value = "table")]
+    pub output: Form,
+}
+
+#[derive(Debug, Clone, Args)]
 pub struct WaitArgs {
     #[arg(value_name = "REQUEST")]
     pub request: RequestId,

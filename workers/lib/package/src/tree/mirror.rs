@@ -81,6 +81,20 @@ pub(super) fn trees_held(target: &Path, state_dir: &Path) -> Result<Vec<(OwnedFd
     Ok(held)
 }
 
+/// The revision that should stand at the target, with its index; also if the target is gone or was replaced.
+pub(super) fn recorded(target: &Path, state_dir: &Path) -> Result<Option<(RevisionRef, Index)>, TreeError> {
+    let Some(settled) = settled(target, state_dir)? else { return Ok(None) };
+    let records = Records::at(state_dir);
+    let live = match settled.state.live {
+        Some(live) => Some(live),
+        None => records.load::<State>(super::state::STATE)?.and_then(|state| state.live),
+    };
+    let Some((revision, at)) = live.and_then(|live| live.revision.zip(live.catalog)) else { return Ok(None) };
+    let catalog = Catalog::load(&records, &at);
+    let lost = || TreeError::RecordDamaged { path: at.index.clone(), why: "it is lost".into() };
+    Ok(Some((revision, catalog.ok_or_else(lost)?.index)))
+}
+
 struct Settled {
     state: State,
     live: Option<Root>,

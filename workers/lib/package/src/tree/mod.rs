@@ -23,6 +23,7 @@ mod content;
 mod crew;
 mod dircache;
 mod dress;
+mod drift;
 mod error;
 mod extras;
 mod folding;
@@ -49,6 +50,7 @@ mod verify;
 mod wants;
 
 pub use check::{BYTES_MAX, DEPTH_MAX, ENTRIES_MAX, EXPANSION_FREE_BYTES, EXPANSION_MAX, Policy, Unsafe, check};
+pub use drift::{Drift, drift};
 pub use error::TreeError;
 pub use frames::{FRAME_CACHE_BYTES_MAX, FrameFault, Frames};
 pub use held::Held;

@@ -67,15 +67,20 @@ impl Differences {
 }
 
 pub fn verify(target: &Path, index: &Index) -> Result<Differences, TreeError> {
-    let layout = Layout::of(index)?;
-    let wants = Wants::resolve(index)?;
     let place = Place::open(target)?;
     let Some(root) = place.target()? else {
         let missing = index.entries.iter().map(|entry| entry.path.clone()).collect();
         return Ok(Differences { missing, ..Differences::default() });
     };
-    let found = scan(root.directory.as_fd(), &wants, &layout, &AtomicBool::new(false))?;
-    compare(root.directory.as_fd(), &wants, &found)
+    verify_beneath(root.directory, index)
+}
+
+/// As `verify`, of an open directory.
+pub(super) fn verify_beneath(root: impl AsFd, index: &Index) -> Result<Differences, TreeError> {
+    let layout = Layout::of(index)?;
+    let wants = Wants::resolve(index)?;
+    let found = scan(root.as_fd(), &wants, &layout, &AtomicBool::new(false))?;
+    compare(root.as_fd(), &wants, &found)
 }
 
 fn compare(root: BorrowedFd<'_>, wants: &Wants, found: &Scan) -> Result<Differences, TreeError> {

@@ -2,6 +2,7 @@
 
 mod crash;
 mod dressed;
+mod drift;
 mod hard_links;
 mod hostile;
 mod locked;

@@ -97,6 +97,25 @@ pub(super) fn tree_held(target: &Path, state_dir: &Path) -> Result<Option<(Owned
     Ok(catalog.map(|catalog| (root.directory, Arc::new(catalog))))
 }
 
+/// The revision that should stand in the directory, the directory if it is the one that was recorded, and the index.
+#[allow(clippy::type_complexity)]
+pub(super) fn recorded(
+    target: &Path,
+    state_dir: &Path,
+) -> Result<Option<(RevisionRef, Option<OwnedFd>, Index)>, TreeError> {
+    let records = Records::at(state_dir);
+    if !records.has(state::STATE) {
+        return Ok(None);
+    }
+    let place = Place::open(target)?;
+    let state = State::load(&records, &place.shown)?;
+    let Some((revision, at)) = state.revision.zip(state.catalog) else { return Ok(None) };
+    let catalog = Catalog::load(&records, &at);
+    let lost = || TreeError::RecordDamaged { path: at.index.clone(), why: "it is lost".into() };
+    let root = place.shared_target()?.map(|root| root.directory);
+    Ok(Some((revision, root, catalog.ok_or_else(lost)?.index)))
+}
+
 struct Merge<'a> {
     install: &'a Install<'a>,
     wants: &'a Wants<'a>,
