@@ -93,7 +93,7 @@ pub struct RequestOptions {
     /// takes every grace as over.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub force: bool,
-    /// For `rollback`: the revision to go back to. Else the newest good one is meant.
+    /// For `rollback`: the revision to go back to; without it, the one that the site had extracted before.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub revision: Option<u64>,
     /// Shown in results.

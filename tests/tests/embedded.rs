@@ -206,6 +206,28 @@ fn a_rollback_brings_the_earlier_tree_back_without_download_until_the_next_extra
 }
 
 #[test]
+fn a_rollback_without_a_number_goes_one_step_back_past_what_the_site_never_had() {
+    let stage = Stage::with_tree(&files_fleet(), 40, 31);
+    stage.build();
+    stage.send();
+    let first = stage.path().join("first");
+    copy(&stage.target("paris"), &first);
+    tree::change(&stage.source(), 10, 32);
+    stage.build();
+    tree::change(&stage.source(), 10, 33);
+    stage.build();
+    stage.send();
+    stage.cli().wait(&["rollback", "paris", "files"]);
+    assert_same(&first, &stage.target("paris"));
+    let pinned = "SELECT extracted_revision, state FROM deliveries WHERE subscriber = 'paris'";
+    assert_eq!(stage.cli().query(pinned)[0]["extracted_revision"], 1);
+    let rows = stage.cli().query(
+        "SELECT revision, bytes_moved FROM jobs WHERE subscriber = 'paris' ORDER BY created_at DESC, kind LIMIT 2",
+    );
+    assert!(rows.iter().all(|row| row["revision"] == 1 && row["bytes_moved"] == 0), "{rows:?}");
+}
+
+#[test]
 fn a_paused_lane_holds_its_jobs_which_can_be_cancelled_and_retried() {
     let stage = Stage::with_tree(&files_fleet(), 40, 10);
     stage.build();

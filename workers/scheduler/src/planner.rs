@@ -1,12 +1,12 @@
 //! Accepted requests, one after the other: what is wanted and what is recorded are compared, and the difference is put into
 //! lanes in steps. A crash repeats safely: job ids are derived from the request.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 
-use records::{Fleet, PendingRequest, PlannedJob, RecordsError, Retirement, STEP_MAX};
-use schemas::{Request, RequestKind};
+use records::{Fleet, PendingRequest, PlannedJob, RecordsError, Retirement, STEP_MAX, Snapshot};
+use schemas::{DistributionName, Request, RequestKind};
 
 use crate::Tools;
 use crate::plan::{self, PlanFault};
@@ -131,14 +131,17 @@ async fn current(tools: &Tools, fleet: &mut Option<Arc<Fleet>>) -> Result<Arc<Fl
 
 async fn plan(tools: &Tools, fleet: &Fleet, request: &Request) -> Result<Vec<PlannedJob>, Obstacle> {
     let distributions = plan::concerned(fleet, request)?;
-    let snapshot = tools.records.snapshot(&distributions).await?;
-    let mut changed = std::collections::BTreeSet::new();
+    let mut snapshot = tools.records.snapshot(&distributions).await?;
+    let mut changed = BTreeSet::new();
     if request.kind == RequestKind::Refresh {
         for distribution in &distributions {
             if tools.records.changed_since_build(distribution).await? {
                 changed.insert(distribution.clone());
             }
         }
+    }
+    if (request.kind, request.options.revision) == (RequestKind::Rollback, None) {
+        look_back(tools, &mut snapshot, &distributions, request).await?;
     }
     if let (RequestKind::Rollback, Some(number)) = (request.kind, request.options.revision) {
         for distribution in &distributions {
@@ -180,6 +183,24 @@ async fn collect(tools: &Tools, fleet: &Fleet, request: &Request, own: bool) -> 
         tools.records.stores().await?
     };
     Ok(plan::collections(fleet, request, &concerned, stores, retention.times()))
+}
+
+/// Which revision each site had before, so that a rollback without a number moves nothing.
+async fn look_back(
+    tools: &Tools,
+    snapshot: &mut Snapshot,
+    distributions: &BTreeSet<DistributionName>,
+    request: &Request,
+) -> Result<(), RecordsError> {
+    for distribution in distributions {
+        for subscriber in &request.selector.subscribers {
+            let held = snapshot.holdings.get_mut(&(subscriber.to_string(), distribution.clone()));
+            if let Some((held, extracted)) = held.and_then(|held| held.extracted.map(|extracted| (held, extracted))) {
+                held.earlier = tools.records.extracted_before(subscriber, distribution, extracted).await?;
+            }
+        }
+    }
+    Ok(())
 }
 
 async fn insert(tools: &Tools, request: &Request, jobs: Vec<PlannedJob>) -> Result<Option<String>, Obstacle> {

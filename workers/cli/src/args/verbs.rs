@@ -263,6 +263,7 @@ pub struct WaitArgs {
 pub struct RollbackArgs {
     pub subscriber: SubscriberName,
     pub distribution: DistributionName,
+    /// Without it: the revision that was extracted there before
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     pub revision: Option<u64>,
     #[command(flatten)]

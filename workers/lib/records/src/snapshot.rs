@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeSet, HashMap};
 
-use schemas::{DistributionName, JobId};
+use schemas::{DistributionName, JobId, SubscriberName};
 use sea_orm::FromQueryResult;
 
 use crate::db::{Records, RecordsError};
@@ -14,6 +14,8 @@ pub struct Held {
     pub stored: Option<u64>,
     pub extracted: Option<u64>,
     pub pinned: bool,
+    /// The newest below `extracted` that was extracted there before; only a rollback asks.
+    pub earlier: Option<u64>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -82,6 +84,7 @@ impl Records {
                 stored: row.stored_revision.map(|n| n as u64),
                 extracted: row.extracted_revision.map(|n| n as u64),
                 pinned: row.pinned == 1,
+                earlier: None,
             };
             snapshot.holdings.insert((row.subscriber, name(row.distribution)?), held);
         }
@@ -106,6 +109,20 @@ impl Records {
         let text = "SELECT number FROM tide_revisions WHERE distribution = $1 AND number = $2 AND retired_ms IS NULL";
         let values = vec![distribution.to_string().into(), (number as i64).into()];
         Ok(sql::number(self.reader(), text, values).await?.is_some())
+    }
+
+    /// When the distribution's definition changed last, and when its newest revision was made: `None` before the first.
+    /// Which revision a site had before the one that it has: the newest below `extracted` that it extracted.
+    pub async fn extracted_before(
+        &self,
+        subscriber: &SubscriberName,
+        distribution: &DistributionName,
+        extracted: u64,
+    ) -> Result<Option<u64>, RecordsError> {
+        let text = "SELECT CAST(MAX(revision) AS BIGINT) AS number FROM tide_jobs WHERE kind = 'extract' AND state = 'succeeded'
+            AND subscriber = $1 AND distribution = $2 AND revision < $3";
+        let values = vec![subscriber.to_string().into(), distribution.to_string().into(), (extracted as i64).into()];
+        Ok(sql::number(self.reader(), text, values).await?.map(|number| number as u64))
     }
 
     /// Whether no build has been asked for since the distribution's definition took effect as it is.

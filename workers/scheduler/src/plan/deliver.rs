@@ -189,7 +189,8 @@ impl<'a> Deliveries<'a> {
     /// Back to an earlier revision: what the site keeps of it does not travel again.
     pub(super) fn roll_back(&mut self, name: &DistributionName, subscriber: &SubscriberName) -> Result<(), PlanFault> {
         let held = self.held(name, subscriber);
-        let wanted = self.view.request.options.revision.or_else(|| held.extracted.and_then(|n| n.checked_sub(1)));
+        let before = || held.earlier.or_else(|| held.extracted.and_then(|n| n.checked_sub(1)));
+        let wanted = self.view.request.options.revision.or_else(before);
         let Some(revision) = wanted.filter(|&n| n > 0) else {
             let reason =
                 format!("{subscriber} has no earlier revision of {name} to go back to; name one with --revision");

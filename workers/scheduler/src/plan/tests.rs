@@ -100,7 +100,7 @@ fn where_wanted_and_recorded_agree_no_job_is_made() {
     let mut snapshot = built();
     for subscriber in ["region", "paris", "lyon"] {
         for distribution in ["antivirus", "frozen"] {
-            let held = Held { stored: Some(3), extracted: Some(3), pinned: false };
+            let held = Held { stored: Some(3), extracted: Some(3), pinned: false, earlier: None };
             hold(&mut snapshot, subscriber, distribution, held);
         }
     }
@@ -114,7 +114,12 @@ fn where_wanted_and_recorded_agree_no_job_is_made() {
 fn what_is_received_but_not_extracted_is_extracted_without_a_send() {
     let mut snapshot = built();
     for subscriber in ["region", "paris", "lyon"] {
-        hold(&mut snapshot, subscriber, "antivirus", Held { stored: Some(3), extracted: Some(2), pinned: false });
+        hold(
+            &mut snapshot,
+            subscriber,
+            "antivirus",
+            Held { stored: Some(3), extracted: Some(2), pinned: false, earlier: None },
+        );
     }
     let jobs = only(planned(&snapshot, &request(RequestKind::Send)), "antivirus");
     assert_eq!(shown(&jobs), ["extract paris antivirus"]);
@@ -125,7 +130,12 @@ fn what_is_received_but_not_extracted_is_extracted_without_a_send() {
 fn a_rolled_back_site_is_not_rolled_forward_by_a_schedule() {
     let mut snapshot = built();
     for subscriber in ["region", "paris", "lyon"] {
-        hold(&mut snapshot, subscriber, "antivirus", Held { stored: Some(3), extracted: Some(2), pinned: true });
+        hold(
+            &mut snapshot,
+            subscriber,
+            "antivirus",
+            Held { stored: Some(3), extracted: Some(2), pinned: true, earlier: None },
+        );
     }
     assert!(only(planned(&snapshot, &request(RequestKind::Send)), "antivirus").is_empty());
     let jobs = only(planned(&snapshot, &request(RequestKind::Extract)), "antivirus");
@@ -179,13 +189,28 @@ fn a_refresh_builds_what_a_change_touched_and_sends_where_that_is_immediate() {
 #[test]
 fn a_rollback_names_its_revision_and_pins_it() {
     let mut snapshot = built();
-    hold(&mut snapshot, "paris", "antivirus", Held { stored: Some(3), extracted: Some(3), pinned: false });
+    hold(
+        &mut snapshot,
+        "paris",
+        "antivirus",
+        Held { stored: Some(3), extracted: Some(3), pinned: false, earlier: None },
+    );
     let mut rollback = request(RequestKind::Rollback);
     rollback.selector.distributions.push("antivirus".try_into().unwrap());
     let jobs = planned(&snapshot, &rollback);
     assert_eq!(shown(&jobs), ["send paris antivirus", "extract paris antivirus"]);
     assert!(jobs.iter().all(|job| job.revision == Some(2)));
     assert!(matches!(jobs[1].template, Template::Extract { pin: true, .. }));
+}
+
+#[test]
+fn a_rollback_without_a_number_goes_to_what_the_site_had_before_and_not_to_what_it_never_had() {
+    let mut snapshot = built();
+    let held = Held { stored: Some(3), extracted: Some(3), pinned: false, earlier: Some(1) };
+    hold(&mut snapshot, "paris", "antivirus", held);
+    let mut rollback = request(RequestKind::Rollback);
+    rollback.selector.distributions.push("antivirus".try_into().unwrap());
+    assert!(planned(&snapshot, &rollback).iter().all(|job| job.revision == Some(1)));
 }
 
 #[test]
