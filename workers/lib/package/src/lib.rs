@@ -1,6 +1,9 @@
 //! The package format and trees of files: chunks, frames, packs, manifest, building and staging. It knows no network,
 //! no database, no clock and no tokio.
 
+#[cfg(test)]
+extern crate self as package;
+
 mod accounts;
 mod attributes;
 pub mod build;

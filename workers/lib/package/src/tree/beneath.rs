@@ -9,6 +9,7 @@ use std::os::unix::ffi::OsStrExt;
 use rustix::fs::{AtFlags, Mode, OFlags, RawDir, ResolveFlags, Timespec, Timestamps, UTIME_OMIT};
 use rustix::io::Errno;
 
+use super::calls;
 use super::node::{Seen, SeenKind};
 
 /// Directories in each other that are removed: each holds a descriptor.
@@ -42,8 +43,7 @@ fn open(root: BorrowedFd<'_>, path: &[u8], flags: OFlags, mode: Mode) -> Result<
 
 /// A new file for writing, readable by its owner alone until its mode is set.
 pub(super) fn create_file(directory: BorrowedFd<'_>, name: &str) -> Result<OwnedFd, Errno> {
-    let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-    rustix::fs::openat(directory, name, flags, Mode::from_raw_mode(0o600))
+    calls::create(directory, name, OFlags::EXCL, Mode::from_raw_mode(0o600))
 }
 
 /// What `name` is, without following it; None if it is not there.
@@ -84,7 +84,7 @@ pub(super) fn remove(directory: BorrowedFd<'_>, name: &[u8]) -> Result<u64, Errn
 }
 
 fn remove_within(directory: BorrowedFd<'_>, name: &[u8], depth: u32) -> Result<u64, Errno> {
-    match rustix::fs::unlinkat(directory, name, AtFlags::empty()) {
+    match calls::unlinkat(directory, name, AtFlags::empty()) {
         Ok(()) => return Ok(1),
         Err(Errno::NOENT) => return Ok(0),
         Err(Errno::ISDIR) => {}
@@ -101,7 +101,7 @@ fn remove_within(directory: BorrowedFd<'_>, name: &[u8], depth: u32) -> Result<u
     for child in names(inner.as_fd())? {
         removed += remove_within(inner.as_fd(), child.as_bytes(), depth + 1)?;
     }
-    rustix::fs::unlinkat(directory, name, AtFlags::REMOVEDIR)?;
+    calls::unlinkat(directory, name, AtFlags::REMOVEDIR)?;
     Ok(removed)
 }
 
@@ -111,7 +111,7 @@ pub(super) fn make_writable(directory: BorrowedFd<'_>) -> Result<bool, Errno> {
     if seen.mode & 0o700 == 0o700 {
         return Ok(false);
     }
-    rustix::fs::fchmod(directory, Mode::from_raw_mode(seen.mode | 0o700))?;
+    calls::fchmod(directory, Mode::from_raw_mode(seen.mode | 0o700))?;
     Ok(true)
 }
 

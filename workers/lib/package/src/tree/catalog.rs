@@ -14,7 +14,7 @@ use super::records::Records;
 
 /// Stands for "not there" in a join.
 pub(super) const NONE: u32 = u32::MAX;
-const STAMP_BYTES: usize = 32;
+pub(super) const STAMP_BYTES: usize = 32;
 const DIGEST_BYTES: usize = 32;
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -87,20 +87,20 @@ pub(super) fn same_entry(index: &Index, at: u32, other_index: &Index, other_at: 
         && same_owner_and_attributes(index, at, other_index, other_at)
 }
 
-fn sealed(mut bytes: Vec<u8>) -> Vec<u8> {
+pub(super) fn sealed(mut bytes: Vec<u8>) -> Vec<u8> {
     let digest = Digest::of(&bytes);
     bytes.extend_from_slice(&digest.0);
     bytes
 }
 
-fn open_sealed(mut bytes: Vec<u8>) -> Option<Vec<u8>> {
+pub(super) fn open_sealed(mut bytes: Vec<u8>) -> Option<Vec<u8>> {
     let end = bytes.len().checked_sub(DIGEST_BYTES)?;
     let holds = Digest::of(&bytes[..end]).0 == bytes[end..];
     bytes.truncate(end);
     holds.then_some(bytes)
 }
 
-fn pack(stamp: &Stamp) -> [u8; STAMP_BYTES] {
+pub(super) fn pack(stamp: &Stamp) -> [u8; STAMP_BYTES] {
     let mut bytes = [0; STAMP_BYTES];
     bytes[..8].copy_from_slice(&stamp.ino.to_le_bytes());
     bytes[8..16].copy_from_slice(&stamp.bytes.to_le_bytes());
@@ -109,7 +109,7 @@ fn pack(stamp: &Stamp) -> [u8; STAMP_BYTES] {
     bytes
 }
 
-fn unpack(bytes: &[u8]) -> Stamp {
+pub(super) fn unpack(bytes: &[u8]) -> Stamp {
     let word = |at: usize| bytes[at..at + 8].try_into().map(u64::from_le_bytes).unwrap_or_default();
     Stamp { ino: word(0), bytes: word(8), mtime_ns: word(16).cast_signed(), ctime_ns: word(24).cast_signed() }
 }

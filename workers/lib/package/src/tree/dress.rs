@@ -9,6 +9,7 @@ use rustix::io::Errno;
 use crate::attributes;
 
 use super::beneath;
+use super::calls;
 use super::error::TreeError;
 use super::node::Seen;
 use super::wants::Wants;
@@ -24,7 +25,7 @@ pub(super) fn dress(file: impl AsFd, wants: &Wants, at: u32) -> Result<(), TreeE
             rustix::fs::fchown(&file, Some(user), Some(group)).map_err(failed("set the owner of"))?;
         }
     }
-    rustix::fs::fchmod(&file, Mode::from_raw_mode(entry.mode)).map_err(failed("set the mode of"))?;
+    calls::fchmod(&file, Mode::from_raw_mode(entry.mode)).map_err(failed("set the mode of"))?;
     let extras = &wants.index.extras;
     attributes::set(&file, extras.keeps, extras.attributes_of(at)).map_err(|(name, errno)| match errno {
         Errno::OPNOTSUPP | Errno::NOSPC | Errno::TOOBIG | Errno::RANGE | Errno::INVAL => {
@@ -32,7 +33,7 @@ pub(super) fn dress(file: impl AsFd, wants: &Wants, at: u32) -> Result<(), TreeE
         }
         errno => TreeError::of("set the attributes of", &entry.path, errno),
     })?;
-    rustix::fs::futimens(&file, &beneath::times(entry.mtime_ns)).map_err(failed("set the time of"))
+    calls::futimens(&file, &beneath::times(entry.mtime_ns)).map_err(failed("set the time of"))
 }
 
 /// Owner and time of a symbolic link; it has no mode and no attributes.
@@ -42,7 +43,7 @@ pub(super) fn dress_link(directory: BorrowedFd<'_>, name: &str, wants: &Wants, a
         rustix::fs::chownat(directory, name, Some(user), Some(group), AtFlags::SYMLINK_NOFOLLOW)?;
     }
     let mtime_ns = wants.index.entries[at as usize].mtime_ns;
-    rustix::fs::utimensat(directory, name, &beneath::times(mtime_ns), AtFlags::SYMLINK_NOFOLLOW)
+    calls::utimensat(directory, name, &beneath::times(mtime_ns), AtFlags::SYMLINK_NOFOLLOW)
 }
 
 /// True if an open file or directory has the attributes that are wanted.

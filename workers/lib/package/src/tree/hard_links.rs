@@ -7,6 +7,7 @@ use rustix::fs::AtFlags;
 use rustix::io::Errno;
 
 use super::beneath;
+use super::calls;
 use super::dircache::DirCache;
 use super::error::TreeError;
 use super::layout::{Layout, name_of};
@@ -51,10 +52,10 @@ impl<'a> Joiner<'a> {
                 self.kept += 1;
                 return Ok(());
             }
-            Some(_) => rustix::fs::unlinkat(to, name_of(path), AtFlags::empty())?,
+            Some(_) => calls::unlinkat(to, name_of(path), AtFlags::empty())?,
             None => {}
         }
-        rustix::fs::linkat(from, name_of(first_path), to, name_of(path), AtFlags::empty())?;
+        calls::linkat(from, name_of(first_path), to, name_of(path), AtFlags::empty())?;
         self.made += 1;
         Ok(())
     }

@@ -14,6 +14,7 @@ use schemas::{ExtractOutcome, RevisionRef};
 use crate::index::{EntryKind, Index};
 
 use super::beneath;
+use super::calls;
 use super::catalog::{self, Catalog, CatalogRef, NONE, join};
 use super::check;
 use super::content::Source;
@@ -213,7 +214,7 @@ impl<'a> Mirror<'a> {
         self.state.standby = None;
         self.state.save(&self.records)?;
         let failed = |errno| TreeError::of("make", self.place.beside(&self.place.standby_name), errno);
-        rustix::fs::mkdirat(self.place.parent(), &*self.place.standby_name, Mode::RWXU).map_err(failed)?;
+        calls::mkdirat(self.place.parent(), &*self.place.standby_name, Mode::RWXU).map_err(failed)?;
         let root = self.place.standby()?.ok_or(Errno::NOENT).map_err(failed)?;
         self.state.standby = Some(Tree { node: root.node, revision: None, catalog: None, foreign: false });
         self.state.claimed = false;
@@ -232,7 +233,7 @@ impl<'a> Mirror<'a> {
         if !self.state.claimed {
             return Err(TreeError::StagingForeign { path: path() });
         }
-        match rustix::fs::unlinkat(parent, name, AtFlags::REMOVEDIR) {
+        match calls::unlinkat(parent, name, AtFlags::REMOVEDIR) {
             Ok(()) => Ok(()),
             Err(Errno::NOTEMPTY | Errno::EXIST | Errno::NOTDIR) => Err(TreeError::StagingForeign { path: path() }),
             Err(errno) => Err(TreeError::of("remove", path(), errno)),
@@ -309,7 +310,7 @@ impl<'a> Mirror<'a> {
         self.install.step(Step::Sync)?;
         if origin.changed {
             // The descriptor was opened before the first write, so that it learns of every failed one since.
-            rustix::fs::syncfs(&standby.directory)
+            calls::syncfs(&standby.directory)
                 .map_err(|errno| TreeError::of("sync", self.place.shown.clone(), errno))?;
         }
         self.state.serial += 2;

@@ -17,6 +17,7 @@
 //! goes on reading the old tree, whole, until the next installation begins to stage in it.
 
 mod beneath;
+mod calls;
 mod catalog;
 mod check;
 mod content;
@@ -40,6 +41,8 @@ mod names;
 mod node;
 mod place;
 mod plan;
+#[cfg(test)]
+mod proof;
 mod records;
 mod scan;
 mod sheet;

@@ -11,6 +11,7 @@ use rustix::io::Errno;
 use crate::limits::PART_BYTES_MAX;
 
 use super::beneath;
+use super::calls;
 use super::error::TreeError;
 use super::locked;
 use super::node::{Node, Seen, SeenKind};
@@ -123,9 +124,9 @@ impl Place {
 
     pub fn make_target(&self, mode: u32) -> Result<Root, TreeError> {
         let failed = |errno| TreeError::of("make", self.shown.clone(), errno);
-        rustix::fs::mkdirat(&self.parent, &*self.name, Mode::RWXU).map_err(failed)?;
+        calls::mkdirat(&self.parent, &*self.name, Mode::RWXU).map_err(failed)?;
         let root = self.root(&self.name)?;
-        rustix::fs::fchmod(&root.directory, Mode::from_raw_mode(mode)).map_err(failed)?;
+        calls::fchmod(&root.directory, Mode::from_raw_mode(mode)).map_err(failed)?;
         Ok(root)
     }
 
@@ -154,7 +155,7 @@ impl Place {
     pub fn swap(&self, exchange: bool) -> Result<(), TreeError> {
         let flags = if exchange { RenameFlags::EXCHANGE } else { RenameFlags::NOREPLACE };
         let parent = &self.parent;
-        match rustix::fs::renameat_with(parent, &*self.standby_name, parent, &*self.name, flags) {
+        match calls::renameat_with(parent, &*self.standby_name, parent, &*self.name, flags) {
             Ok(()) => Ok(()),
             Err(Errno::INVAL | Errno::NOSYS | Errno::OPNOTSUPP) => {
                 Err(TreeError::ExchangeUnsupported { path: self.shown.clone() })
@@ -168,7 +169,7 @@ impl Place {
     }
 
     pub fn sync(&self) -> Result<(), TreeError> {
-        rustix::fs::fsync(&self.parent).map_err(|errno| TreeError::of("sync the parent of", self.shown.clone(), errno))
+        calls::fsync(&self.parent).map_err(|errno| TreeError::of("sync the parent of", self.shown.clone(), errno))
     }
 }
 

@@ -1,12 +1,13 @@
 //! The folder in which a target's records are kept: small files, each replaced whole. It knows not what they mean.
 
 use std::fs::{self, File};
-use std::io::Write;
 use std::path::{Path, PathBuf};
 
+use rustix::fs::{AtFlags, CWD, Mode, OFlags, RenameFlags};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+use super::calls;
 use super::error::TreeError;
 
 /// Largest file read as one record, in bytes: stamps of four million files are 128 MB.
@@ -85,11 +86,14 @@ impl Records {
 
     fn write_through(&self, path: &Path, bytes: &[u8]) -> std::io::Result<()> {
         let fresh = path.with_extension("new");
-        let mut file = File::create(&fresh)?;
-        file.write_all(bytes)?;
-        file.sync_all()?;
-        fs::rename(&fresh, path)?;
-        File::open(&self.folder)?.sync_all()
+        let file = calls::create(CWD, &fresh, OFlags::TRUNC, Mode::from_raw_mode(0o644))?;
+        let mut at = 0;
+        while at < bytes.len() {
+            at += calls::pwrite(&file, &bytes[at..], at as u64)?;
+        }
+        calls::fsync(&file)?;
+        calls::renameat_with(CWD, &fresh, CWD, path, RenameFlags::empty())?;
+        Ok(calls::fsync(File::open(&self.folder)?)?)
     }
 
     /// Removes the records that begin with one of `kinds` and are not in `kept`.
@@ -99,7 +103,8 @@ impl Records {
             let name = entry.map_err(failed)?.file_name();
             let Some(text) = name.to_str() else { continue };
             if kinds.iter().any(|kind| text.starts_with(kind)) && !kept.contains(&text) {
-                fs::remove_file(self.folder.join(&name)).map_err(failed)?;
+                calls::unlinkat(CWD, &self.folder.join(&name), AtFlags::empty())
+                    .map_err(|errno| failed(errno.into()))?;
             }
         }
         Ok(())

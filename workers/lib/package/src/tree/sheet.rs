@@ -10,6 +10,7 @@ use schemas::Digest;
 use crate::index::Chunk;
 use crate::limits::CHUNK_BYTES_MAX;
 
+use super::calls;
 use super::error::TreeError;
 
 /// Zeros as long as this, at a multiple of it, become a hole: a block of the common file systems.
@@ -55,7 +56,7 @@ impl<'a> Sheet<'a> {
         if !self.is_sparse {
             return Ok(());
         }
-        rustix::fs::ftruncate(self.file, self.at).map_err(|errno| TreeError::of("write", self.path, errno))
+        calls::ftruncate(self.file, self.at).map_err(|errno| TreeError::of("write", self.path, errno))
     }
 
     /// How many of the bytes go the same way: parts of blocks that are zeros, or that are not. A block is a hole if all
@@ -76,7 +77,7 @@ impl<'a> Sheet<'a> {
 
     fn put(&mut self, mut bytes: &[u8]) -> Result<(), TreeError> {
         while !bytes.is_empty() {
-            match rustix::io::pwrite(self.file, bytes, self.at) {
+            match calls::pwrite(self.file, bytes, self.at) {
                 Ok(0) => return Err(TreeError::of("write", self.path, Errno::IO)),
                 Ok(written) => {
                     self.at += written as u64;

@@ -12,6 +12,7 @@ use schemas::definitions::Unchanged;
 use crate::index::{Entry, EntryKind, Index};
 
 use super::beneath;
+use super::calls;
 use super::catalog::Catalog;
 use super::content::{Pen, Sheet, Source};
 use super::crew;
@@ -117,7 +118,7 @@ impl Stage<'_> {
 
     /// Opens what will change to its owner, and removes what does not belong.
     fn make_room(&self) -> Result<(), TreeError> {
-        rustix::fs::fchmod(self.root, Mode::RWXU).map_err(|errno| TreeError::of("open up", "", errno))?;
+        calls::fchmod(self.root, Mode::RWXU).map_err(|errno| TreeError::of("open up", "", errno))?;
         for at in 0..self.plan.actions.len() {
             let closed = self.plan.stands[at].is_some_and(|seen| seen.mode & 0o700 != 0o700);
             if closed && self.plan.touched[at] && self.plan.actions[at] == Action::KeepDirectory {
@@ -167,7 +168,7 @@ impl Stage<'_> {
             let parent = self.layout.parent(at);
             directories
                 .get(parent, &self.entry(parent).path)
-                .and_then(|parent| rustix::fs::mkdirat(parent, name_of(path), Mode::RWXU))
+                .and_then(|parent| calls::mkdirat(parent, name_of(path), Mode::RWXU))
                 .map_err(|errno| TreeError::of("make the directory", path, errno))?;
         }
         Ok(())
@@ -365,7 +366,7 @@ impl<'a> Writer<'a> {
         let cloned = rustix::fs::ioctl_ficlone(&file, &lent).is_ok();
         let after = Seen::from(rustix::fs::fstat(&lent).map_err(failed)?);
         if !cloned || before.stamp != after.stamp {
-            rustix::fs::unlinkat(directory, name, AtFlags::empty()).map_err(failed)?;
+            calls::unlinkat(directory, name, AtFlags::empty()).map_err(failed)?;
             return Ok(false);
         }
         dress(&file, self.stage.wants, at)?;
@@ -381,7 +382,7 @@ impl<'a> Writer<'a> {
         let Ok(lender) = lenders.get(parent, path) else { return Ok(false) };
         let directory = self.directories.get(parent, path);
         let directory = directory.map_err(|errno| TreeError::of("open the directory of", &entry.path, errno))?;
-        match rustix::fs::linkat(lender, name, directory, name, AtFlags::empty()) {
+        match calls::linkat(lender, name, directory, name, AtFlags::empty()) {
             Ok(()) => {}
             Err(Errno::PERM | Errno::MLINK | Errno::XDEV | Errno::NOENT | Errno::OPNOTSUPP) => return Ok(false),
             Err(errno) => return Err(TreeError::of("link", &entry.path, errno)),
@@ -466,7 +467,7 @@ impl<'a> Writer<'a> {
         let failed = |errno| TreeError::of("replace", &entry.path, errno);
         let directory = self.directories.get(parent, &self.stage.entry(parent).path).map_err(failed)?;
         let name = name_of(&entry.path);
-        match rustix::fs::unlinkat(directory, name, AtFlags::empty()) {
+        match calls::unlinkat(directory, name, AtFlags::empty()) {
             Ok(()) | Err(Errno::NOENT) => Ok(()),
             Err(errno) => Err(locked::failure("replace", &entry.path, errno, Some(directory), name)),
         }
@@ -494,7 +495,7 @@ pub(super) fn write_link(
     to: &str,
     (wants, at): (&Wants, u32),
 ) -> Result<Stamp, Errno> {
-    rustix::fs::symlinkat(to, directory, name)?;
+    calls::symlinkat(to, directory, name)?;
     dress_link(directory, name, wants, at)?;
     Ok(beneath::look(directory, name)?.map_or(Stamp::UNKNOWN, |seen| seen.stamp))
 }

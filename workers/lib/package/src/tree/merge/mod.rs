@@ -19,6 +19,7 @@ use schemas::{ExtractOutcome, RevisionRef};
 use crate::index::{EntryKind, Index};
 
 use super::beneath;
+use super::calls;
 use super::catalog::{self, Catalog};
 use super::check;
 use super::content::{Pen, Source};
@@ -235,14 +236,14 @@ impl<'a> Merge<'a> {
         let failed = |errno| TreeError::of("make", STAGING, errno);
         let target = self.target.directory.as_fd();
         if beneath::look(target, STAGING).map_err(failed)?.is_some() {
-            let emptied = self.state.claimed && rustix::fs::unlinkat(target, STAGING, AtFlags::REMOVEDIR).is_ok();
+            let emptied = self.state.claimed && calls::unlinkat(target, STAGING, AtFlags::REMOVEDIR).is_ok();
             if !emptied {
                 return Err(self.staging_foreign());
             }
         }
         self.state.claimed = true;
         self.state.save(&self.records)?;
-        rustix::fs::mkdirat(target, STAGING, Mode::RWXU).map_err(failed)?;
+        calls::mkdirat(target, STAGING, Mode::RWXU).map_err(failed)?;
         let opened = beneath::open_directory(target, STAGING).map_err(failed)?;
         self.state.staging = Some(Node::of(&opened).map_err(failed)?);
         self.state.claimed = false;
@@ -262,7 +263,7 @@ impl<'a> Merge<'a> {
         }
         self.install.step(Step::Sync)?;
         // The descriptor was opened before the first write, so that it learns of every failed one since.
-        rustix::fs::syncfs(staging).map_err(|errno| TreeError::of("sync", self.place.shown.clone(), errno))?;
+        calls::syncfs(staging).map_err(|errno| TreeError::of("sync", self.place.shown.clone(), errno))?;
         self.state.journal = journal;
         self.state.save(&self.records)
     }
@@ -316,10 +317,11 @@ impl<'a> Merge<'a> {
             let name = (first + item).to_string();
             let linked = match staged.get(&of) {
                 Some(other) => {
-                    rustix::fs::linkat(staging, (first + other).to_string(), staging, &name, AtFlags::empty())
+                    let of = (first + other).to_string();
+                    calls::linkat(staging, &of, staging, &name, AtFlags::empty())
                 }
                 None => beneath::open_directory(&self.target.directory, parent_of(of_path))
-                    .and_then(|from| rustix::fs::linkat(from, name_of(of_path), staging, &name, AtFlags::empty())),
+                    .and_then(|from| calls::linkat(from, name_of(of_path), staging, &name, AtFlags::empty())),
             };
             let seen = linked.and_then(|()| beneath::look(staging, &name));
             let seen = seen.map_err(|errno| TreeError::of("link", path, errno))?;
@@ -358,8 +360,7 @@ impl<'a> Merge<'a> {
     }
 
     fn sync(&self) -> Result<(), TreeError> {
-        rustix::fs::syncfs(&self.target.directory)
-            .map_err(|errno| TreeError::of("sync", self.place.shown.clone(), errno))
+        calls::syncfs(&self.target.directory).map_err(|errno| TreeError::of("sync", self.place.shown.clone(), errno))
     }
 
     fn commit(&mut self, plan: &Plan) -> Result<Installed, TreeError> {
@@ -424,7 +425,7 @@ impl<'a> Merge<'a> {
     /// True if it is gone.
     fn remove_if_empty(&self, path: &str) -> Result<bool, TreeError> {
         let parent = beneath::open_directory(&self.target.directory, parent_of(path));
-        match parent.and_then(|parent| rustix::fs::unlinkat(parent, name_of(path), AtFlags::REMOVEDIR)) {
+        match parent.and_then(|parent| calls::unlinkat(parent, name_of(path), AtFlags::REMOVEDIR)) {
             Ok(()) | Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP) => Ok(true),
             Err(Errno::NOTEMPTY | Errno::EXIST | Errno::BUSY) => Ok(false),
             Err(errno) => Err(TreeError::of("remove", path, errno)),

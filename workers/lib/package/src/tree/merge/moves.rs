@@ -3,10 +3,11 @@
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
-use rustix::fs::{AtFlags, Mode, RenameFlags, renameat_with};
+use rustix::fs::{AtFlags, Mode, RenameFlags};
 use rustix::io::Errno;
 
 use crate::tree::beneath;
+use crate::tree::calls;
 use crate::tree::error::TreeError;
 use crate::tree::layout::{name_of, parent_of};
 use crate::tree::locked;
@@ -34,11 +35,11 @@ impl Field<'_> {
         let (parent, name) = (self.parent(&step.path)?, name_of(&step.path));
         let parent = parent.as_fd();
         match step.what {
-            What::Delete => renameat_with(parent, name, self.staging, staged, RenameFlags::NOREPLACE),
-            What::RemoveDirectory { .. } => rustix::fs::unlinkat(parent, name, AtFlags::REMOVEDIR),
-            What::MakeDirectory { .. } => rustix::fs::mkdirat(parent, name, Mode::RWXU),
-            What::Replace { .. } => renameat_with(self.staging, staged, parent, name, RenameFlags::EXCHANGE),
-            What::Create { .. } => renameat_with(self.staging, staged, parent, name, RenameFlags::NOREPLACE),
+            What::Delete => calls::renameat_with(parent, name, self.staging, staged, RenameFlags::NOREPLACE),
+            What::RemoveDirectory { .. } => calls::unlinkat(parent, name, AtFlags::REMOVEDIR),
+            What::MakeDirectory { .. } => calls::mkdirat(parent, name, Mode::RWXU),
+            What::Replace { .. } => calls::renameat_with(self.staging, staged, parent, name, RenameFlags::EXCHANGE),
+            What::Create { .. } => calls::renameat_with(self.staging, staged, parent, name, RenameFlags::NOREPLACE),
         }
     }
 
@@ -59,24 +60,24 @@ impl Field<'_> {
         let parent = parent.as_fd();
         let stands = |ino: u64| Ok::<_, Errno>(beneath::look(parent, name)?.is_some_and(|seen| seen.stamp.ino == ino));
         match step.what {
-            What::Delete => match renameat_with(self.staging, staged, parent, name, RenameFlags::NOREPLACE) {
+            What::Delete => match calls::renameat_with(self.staging, staged, parent, name, RenameFlags::NOREPLACE) {
                 // Somebody made it anew meanwhile: theirs stays.
                 Err(Errno::EXIST) => Ok(()),
                 other => other,
             },
-            What::RemoveDirectory { mode } => match rustix::fs::mkdirat(parent, name, Mode::RWXU) {
+            What::RemoveDirectory { mode } => match calls::mkdirat(parent, name, Mode::RWXU) {
                 Err(Errno::EXIST) => Ok(()),
                 other => other.and_then(|()| set_mode(self.target, &step.path, mode)),
             },
-            What::MakeDirectory { .. } => match rustix::fs::unlinkat(parent, name, AtFlags::REMOVEDIR) {
+            What::MakeDirectory { .. } => match calls::unlinkat(parent, name, AtFlags::REMOVEDIR) {
                 Err(Errno::NOTEMPTY | Errno::EXIST) => Ok(()),
                 other => other,
             },
             What::Replace { ino } if stands(ino)? => {
-                renameat_with(self.staging, staged, parent, name, RenameFlags::EXCHANGE)
+                calls::renameat_with(self.staging, staged, parent, name, RenameFlags::EXCHANGE)
             }
             What::Create { ino } if stands(ino)? => {
-                renameat_with(parent, name, self.staging, staged, RenameFlags::NOREPLACE)
+                calls::renameat_with(parent, name, self.staging, staged, RenameFlags::NOREPLACE)
             }
             What::Replace { .. } | What::Create { .. } => Ok(()),
         }
@@ -85,7 +86,7 @@ impl Field<'_> {
 
 pub(super) fn set_mode(target: BorrowedFd<'_>, path: &str, mode: u32) -> Result<(), Errno> {
     let directory = beneath::open_directory(target, path)?;
-    rustix::fs::fchmod(directory, Mode::from_raw_mode(mode))
+    calls::fchmod(directory, Mode::from_raw_mode(mode))
 }
 
 fn failure(step: &Move, errno: Errno, parent: Option<BorrowedFd<'_>>) -> TreeError {
