@@ -368,6 +368,49 @@ async fn a_link_out_of_the_target_is_refused_unless_the_distribution_allows_it()
     site.stop().await;
 }
 
+/// A site whose target is busy the first times that trees are to be exchanged.
+fn busy_times(world: &World, times: u32) -> subscriber::Config {
+    let left = Arc::new(std::sync::atomic::AtomicU32::new(times));
+    let mut config = world.config();
+    config.observe = Some(Arc::new(move |step: &'static str| {
+        let one_less = |left: u32| left.checked_sub(1);
+        let relaxed = std::sync::atomic::Ordering::SeqCst;
+        match step == "swap" && left.fetch_update(relaxed, relaxed, one_less).is_ok() {
+            true => Err(std::io::Error::from(rustix::io::Errno::BUSY)),
+            false => Ok(()),
+        }
+    }));
+    config
+}
+
+#[tokio::test]
+async fn a_busy_target_is_tried_again_within_the_job_and_nobody_hears_of_it() {
+    let mut world = World::new().await;
+    let v1 = published(&world).await;
+    let site = world.start_with(busy_times(&world, 1));
+    world.subscribe().await;
+    world.publish(&send_then_extract("a", 1, v1.store, v1.revision)).await;
+    let report = world.end_of(job("a-extract")).await;
+    assert_eq!((extracted(&report).outcome, report.attempt), (ExtractOutcome::Installed, 1));
+    assert_eq!(content(&world.target()), content(&v1.tree));
+    site.stop().await;
+}
+
+#[tokio::test]
+async fn a_target_that_stays_busy_fails_the_attempt_with_its_name() {
+    let mut world = World::new().await;
+    let v1 = published(&world).await;
+    let site = world.start_with(busy_times(&world, 100));
+    world.subscribe().await;
+    world.publish(&send_then_extract("a", 1, v1.store, v1.revision)).await;
+    let report = world.end_of(job("a-extract")).await;
+    let fault = failed(&report);
+    assert_eq!((fault.code.as_str(), fault.permanent), ("target-locked", false));
+    assert!(fault.message.contains(world.target().to_str().unwrap()), "{}", fault.message);
+    assert!(!world.target().exists());
+    site.stop().await;
+}
+
 #[tokio::test]
 async fn a_job_that_would_go_below_the_free_space_floor_fails_early_with_the_figures() {
     let mut world = World::new().await;

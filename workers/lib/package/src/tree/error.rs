@@ -5,7 +5,7 @@ use schemas::Fault;
 
 use super::check::Unsafe;
 use super::frames::FrameFault;
-use super::locked::LockedList;
+use super::locked::{self, LockedList};
 
 #[derive(Debug, thiserror::Error)]
 pub enum TreeError {
@@ -121,6 +121,7 @@ impl TreeError {
             Errno::NOSPC | Errno::DQUOT => TreeError::DiskFull { path },
             Errno::ACCESS | Errno::PERM | Errno::ROFS => TreeError::PermissionMissing { doing, path },
             Errno::NOSYS => TreeError::KernelTooOld,
+            Errno::BUSY | Errno::TXTBSY => locked::failure(doing, path, errno, None, ""),
             errno => TreeError::Io { doing, path, errno },
         }
     }

@@ -56,7 +56,7 @@ fn why(errno: Errno, directory: Option<BorrowedFd<'_>>, name: &str) -> Option<&'
             let directory = directory?;
             let held = beneath::open_file(directory, name).is_ok_and(|file| is_held(&file));
             let why_file = held.then_some("it is immutable or append-only; `chattr -i -a` lets it go");
-            why_file.or_else(|| is_held(&directory).then_some("its directory is immutable or append-only"))
+            why_file.or_else(|| is_held(directory).then_some("its directory is immutable or append-only"))
         }
         _ => None,
     }

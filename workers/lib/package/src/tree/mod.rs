@@ -5,7 +5,7 @@
 //! # Hard links
 //!
 //! Beside a mirrored target stands the tree that was live before (standby). Files that are the same in both are one
-//! file with two names. Nothing here ever writes to an existing file, so replacing works as it always does. But a
+//! file with a name in each (unless `unchanged` asks for files of their own). Nothing here ever writes to an existing file, so replacing works as it always does. But a
 //! program that changes a file of the target **in place** changes the standby tree's file too: the next installation
 //! sees that by its stats and writes the file anew, and until then a rollback would bring the changed file back, which
 //! it notices and repairs in the same way. Programs that write to a new file and rename it over the old one share

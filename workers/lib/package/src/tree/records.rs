@@ -103,7 +103,7 @@ impl Records {
             let name = entry.map_err(failed)?.file_name();
             let Some(text) = name.to_str() else { continue };
             if kinds.iter().any(|kind| text.starts_with(kind)) && !kept.contains(&text) {
-                calls::unlinkat(CWD, &self.folder.join(&name), AtFlags::empty())
+                calls::unlinkat(CWD, self.folder.join(&name).as_path(), AtFlags::empty())
                     .map_err(|errno| failed(errno.into()))?;
             }
         }

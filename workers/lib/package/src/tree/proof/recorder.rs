@@ -158,7 +158,7 @@ pub fn fchmod(file: impl AsFd, mode: Mode) -> Result<(), Errno> {
 }
 
 fn mtime_of(times: &Timestamps) -> i64 {
-    times.last_modification.tv_sec * 1_000_000_000 + times.last_modification.tv_nsec as i64
+    times.last_modification.tv_sec * 1_000_000_000 + times.last_modification.tv_nsec
 }
 
 pub fn futimens(file: impl AsFd, times: &Timestamps) -> Result<(), Errno> {
