@@ -111,7 +111,6 @@ impl Records {
         Ok(sql::number(self.reader(), text, values).await?.is_some())
     }
 
-    /// When the distribution's definition changed last, and when its newest revision was made: `None` before the first.
     /// Which revision a site had before the one that it has: the newest below `extracted` that it extracted.
     pub async fn extracted_before(
         &self,
