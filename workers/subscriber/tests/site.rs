@@ -2,6 +2,7 @@
 
 mod fixture;
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use fixture::gate::{gate, gate_at, wait_until};
