@@ -24,6 +24,8 @@ const VERSION: u8 = 1;
 const VERSION_WITH_EXTRAS: u8 = 2;
 /// Magic, version, length of the body.
 const HEAD_BYTES: usize = 16;
+/// Magic and version.
+pub(crate) const CONTENT_HEAD_BYTES: usize = 8;
 /// Digests, the greater part, do not compress at any level.
 const LEVEL: i32 = 3;
 /// zstd cannot expand more than this.
@@ -50,14 +52,10 @@ impl Index {
 
     /// As `encode`, with what the header says of it.
     pub fn seal(&self) -> EncodedIndex {
-        let body = write_body(self);
-        let mut bytes = Vec::with_capacity(HEAD_BYTES + body.len() / 2);
-        bytes.extend_from_slice(MAGIC);
-        bytes.push(if self.extras.is_empty() { VERSION } else { VERSION_WITH_EXTRAS });
-        bytes.extend_from_slice(&(body.len() as u64).to_le_bytes());
-        bytes.extend_from_slice(&zstd::bulk::compress(&body, LEVEL).expect("memory for compressing"));
-        let at = IndexRef { digest: Digest::of(&bytes), bytes: bytes.len() as u64, raw_bytes: body.len() as u64 };
-        EncodedIndex { at, bytes }
+        let version = if self.extras.is_empty() { VERSION } else { VERSION_WITH_EXTRAS };
+        let mut head = [version; CONTENT_HEAD_BYTES];
+        head[..7].copy_from_slice(MAGIC);
+        store_body(&head, &write_body(self))
     }
 
     /// Checks length and digest first; this is how an index from anywhere else is read.
@@ -84,6 +82,27 @@ impl Index {
     pub fn decode(bytes: &[u8]) -> Result<Index, FormatError> {
         read_body(&decompress(bytes)?, bytes[7] == VERSION_WITH_EXTRAS)
     }
+}
+
+/// An index uncompressed, with the magic and the version that it is stored with before it.
+pub(crate) fn content(bytes: &[u8]) -> Result<Vec<u8>, FormatError> {
+    let body = decompress(bytes)?;
+    Ok([&bytes[..CONTENT_HEAD_BYTES], &body].concat())
+}
+
+/// What `content` was made of, if this version compresses as the one that stored it: only the digest says so.
+pub(crate) fn store(content: &[u8]) -> EncodedIndex {
+    let (head, body) = content.split_at(CONTENT_HEAD_BYTES);
+    store_body(head, body)
+}
+
+fn store_body(head: &[u8], body: &[u8]) -> EncodedIndex {
+    let mut bytes = Vec::with_capacity(HEAD_BYTES + body.len() / 2);
+    bytes.extend_from_slice(head);
+    bytes.extend_from_slice(&(body.len() as u64).to_le_bytes());
+    bytes.extend_from_slice(&zstd::bulk::compress(body, LEVEL).expect("memory for compressing"));
+    let at = IndexRef { digest: Digest::of(&bytes), bytes: bytes.len() as u64, raw_bytes: body.len() as u64 };
+    EncodedIndex { at, bytes }
 }
 
 fn decompress(bytes: &[u8]) -> Result<Vec<u8>, FormatError> {

@@ -19,6 +19,7 @@ pub mod hints;
 pub mod index;
 pub mod index_codec;
 pub mod limits;
+pub mod patch;
 pub mod paths;
 pub mod source_error;
 pub mod tree;

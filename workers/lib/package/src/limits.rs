@@ -37,3 +37,15 @@ pub const PATH_BYTES_MAX: usize = 3_072;
 pub const PART_BYTES_MAX: usize = 255;
 pub const PATH_DEPTH_MAX: usize = 128;
 pub const LINK_BYTES_MAX: usize = 4_095;
+
+/// Indexes above it, uncompressed, are not patched: both sides hold two of them at once. About three million files.
+pub const INDEX_PATCH_RAW_BYTES_MAX: u64 = 256 << 20;
+/// What a reader accepts as a patch.
+pub const PATCH_BYTES_MAX: u64 = 64 << 20;
+/// Content of one region, and content of what it is compared with.
+pub const PATCH_REGION_BYTES_MAX: u64 = 8 << 20;
+pub const PATCH_BASE_BYTES_MAX: u64 = 8 << 20;
+/// A part of a revision's frame patches is closed once it covers this much content.
+pub const PATCH_PART_RAW_BYTES: u64 = 64 << 20;
+/// Frames beyond so many parts have no patch: a revision that adds more than 1 GiB is mostly new.
+pub const PATCH_PARTS_MAX: u32 = 16;
