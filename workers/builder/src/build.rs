@@ -9,14 +9,16 @@ use bytes::Bytes;
 use package::build::{Input, build};
 use package::hints::Hints;
 use package::walk::{Tree, walk_keeping};
-use package::{Built, Index, Keeps, Watch, header};
+use package::{Built, EncodedIndex, Keeps, Watch, header};
 use schemas::definitions::Kept;
 use schemas::{BuildResult, BuildTask, CollectResult, CollectTask, Digest, Fault, NewRevision, PackUse};
 use tokio::task::spawn_blocking;
 use worker::{Context, ProgressHandle};
 
 use crate::upload::{Line, Uploaded};
-use crate::{collect, fault, hints_file, previous, upload};
+use crate::patches::{Pair, Patcher};
+use crate::previous::Previous;
+use crate::{collect, fault, hints_file, patches, previous, upload};
 
 /// Of a distributor that says nothing.
 const WORK_DIR: &str = "/var/lib/tidegate/dist";
@@ -32,6 +34,8 @@ pub struct Builder {
     threads: usize,
     /// Nanoseconds since 1970 by the clock that file times follow.
     now_ns: fn() -> i64,
+    /// Who makes patches of frames; without one, none are made.
+    patcher: Option<Patcher>,
 }
 
 /// How a build ends other than with a result.
@@ -48,7 +52,7 @@ pub enum Ended {
 impl Builder {
     pub fn new(blobs: Arc<dyn Blobs>, work_dir: Option<PathBuf>, threads: usize) -> Builder {
         let now_ns = || SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_nanos() as i64;
-        Builder { blobs, work_dir, machine: hints_file::machine_name(), threads: threads.max(1), now_ns }
+        Builder { blobs, work_dir, machine: hints_file::machine_name(), threads: threads.max(1), now_ns, patcher: None }
     }
 
     /// What this builder was told wins over what the distributor's definition says.
@@ -59,6 +63,17 @@ impl Builder {
 
     pub fn with_clock(self, now_ns: fn() -> i64) -> Builder {
         Builder { now_ns, ..self }
+    }
+
+    pub fn with_patcher(self, patcher: Patcher) -> Builder {
+        Builder { patcher: Some(patcher), ..self }
+    }
+
+    /// Returns when all patches are made, or their making was stopped.
+    pub async fn patched(self) {
+        if let Some(patcher) = self.patcher {
+            patcher.ended().await;
+        }
     }
 
     pub async fn build(&self, task: &BuildTask, context: &Context) -> Result<BuildResult, Ended> {
@@ -110,8 +125,8 @@ impl<'a> Run<'a> {
         let previous = previous.map(Arc::new);
         let (built, mut uploaded) = self.read_and_upload(tree, hints, previous.clone()).await?;
         let built = Arc::new(built);
-        let unchanged = previous.is_some_and(|previous| built.is_same_as(&previous));
-        let revision = if unchanged { None } else { Some(self.publish(&built, &mut uploaded).await?) };
+        let unchanged = previous.as_ref().is_some_and(|previous| built.is_same_as(&previous.index));
+        let revision = if unchanged { None } else { Some(self.publish(&built, previous, &mut uploaded).await?) };
         self.remember(built.clone()).await?;
         let totals = built.index.totals();
         Ok(BuildResult {
@@ -145,13 +160,13 @@ impl<'a> Run<'a> {
         &self,
         tree: Tree,
         hints: Option<Hints>,
-        previous: Option<Arc<Index>>,
+        previous: Option<Arc<Previous>>,
     ) -> Result<(Built, Uploaded), Fault> {
         let (line, packs) = upload::line();
         let (threads, watch) = (self.builder.threads, self.watch.clone());
         let reading = spawn_blocking(move || {
             let mut line: Line = line;
-            let (previous, hints) = (previous.as_deref(), hints.as_ref());
+            let (previous, hints) = (previous.as_ref().map(|previous| &previous.index), hints.as_ref());
             build(Input { tree, previous, hints, threads, watch: &watch }, &mut line)
         });
         let began = || self.progress.step("upload");
@@ -184,16 +199,26 @@ impl<'a> Run<'a> {
     }
 
     /// Everything that the header names is in storage before the header is.
-    async fn publish(&self, built: &Arc<Built>, uploaded: &mut Uploaded) -> Result<NewRevision, Fault> {
+    async fn publish(
+        &self,
+        built: &Arc<Built>,
+        previous: Option<Arc<Previous>>,
+        uploaded: &mut Uploaded,
+    ) -> Result<NewRevision, Fault> {
         let (blobs, store) = (&*self.builder.blobs, self.task.store);
         self.go_on()?;
         self.progress.step("index");
         let of_index = built.clone();
         let index = spawn_blocking(move || of_index.index.seal()).await.map_err(|error| fault::of_thread(&error))?;
-        uploaded.add(upload::put(blobs, Key::index(store, index.at.digest), Bytes::from(index.bytes)).await?);
+        let EncodedIndex { at, bytes } = index;
+        let bytes = Bytes::from(bytes);
+        let put = upload::put(blobs, Key::index(store, at.digest), bytes.clone());
+        let (put, patched) = tokio::join!(put, patches::put_index(blobs, store, previous, (at, bytes)));
+        uploaded.add(put?);
+        uploaded.add(patched);
         self.go_on()?;
         self.progress.step("header");
-        let head = header::header_of(store, self.task.number, self.task.of_type, &built.index, index.at);
+        let head = header::header_of(store, self.task.number, self.task.of_type, &built.index, at);
         let bytes = header::encode(&head);
         let (digest, header_bytes) = (Digest::of(&bytes), bytes.len() as u64);
         uploaded.add(upload::put(blobs, Key::header(store, digest), Bytes::from(bytes)).await?);
@@ -206,8 +231,8 @@ impl<'a> Run<'a> {
             number: head.number,
             header: digest,
             header_bytes,
-            index: index.at.digest,
-            index_bytes: index.at.bytes,
+            index: at.digest,
+            index_bytes: at.bytes,
             files: head.files,
             directories: head.directories,
             links: head.links,

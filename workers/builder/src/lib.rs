@@ -5,10 +5,13 @@ mod build;
 mod collect;
 mod fault;
 mod hints_file;
+mod patches;
 mod previous;
+mod read_back;
 mod role;
 mod upload;
 
 pub use build::{Builder, Ended};
 pub use hints_file::machine_name;
+pub use patches::Patcher;
 pub use role::{Config, run};

@@ -3,15 +3,23 @@
 
 use blobs::{BlobError, Blobs, Key};
 use package::limits::{HEADER_BYTES_MAX, INDEX_BYTES_MAX};
+use bytes::Bytes;
 use package::{FormatError, Index, header};
-use schemas::{BuildTask, Fault, Header, RevisionRef};
+use schemas::{BuildTask, Digest, Fault, Header, RevisionRef};
 
 use crate::fault;
 
-pub(crate) async fn load(blobs: &dyn Blobs, task: &BuildTask) -> Result<Option<Index>, Fault> {
+pub(crate) struct Previous {
+    pub index: Index,
+    /// Of the index as it is stored, and these bytes.
+    pub digest: Digest,
+    pub stored: Bytes,
+}
+
+pub(crate) async fn load(blobs: &dyn Blobs, task: &BuildTask) -> Result<Option<Previous>, Fault> {
     let Some(previous) = task.previous else { return Ok(None) };
     match try_load(blobs, task, previous).await {
-        Ok(index) => Ok(Some(index)),
+        Ok(previous) => Ok(Some(previous)),
         Err(Unread::Storage(
             error @ (BlobError::Absent { .. } | BlobError::TooLarge { .. } | BlobError::Damaged { .. }),
         )) => Ok(without(task, &error)),
@@ -21,7 +29,7 @@ pub(crate) async fn load(blobs: &dyn Blobs, task: &BuildTask) -> Result<Option<I
     }
 }
 
-fn without(task: &BuildTask, error: &dyn std::fmt::Display) -> Option<Index> {
+fn without(task: &BuildTask, error: &dyn std::fmt::Display) -> Option<Previous> {
     let distribution = task.distribution.as_str();
     tracing::warn!(distribution, %error, "the previous revision cannot be read: everything is stored again");
     None
@@ -33,7 +41,7 @@ enum Unread {
     Thread(Fault),
 }
 
-async fn try_load(blobs: &dyn Blobs, task: &BuildTask, previous: RevisionRef) -> Result<Index, Unread> {
+async fn try_load(blobs: &dyn Blobs, task: &BuildTask, previous: RevisionRef) -> Result<Previous, Unread> {
     let key = Key::header(task.store, previous.header);
     let bytes = blobs.get(&key, HEADER_BYTES_MAX).await.map_err(Unread::Storage)?;
     let header = header::open(&bytes, &previous.header).map_err(Unread::Format)?;
@@ -47,7 +55,11 @@ async fn try_load(blobs: &dyn Blobs, task: &BuildTask, previous: RevisionRef) ->
 }
 
 /// A million entries take long enough to hold up a runtime's thread.
-async fn open_index(header: Header, bytes: bytes::Bytes) -> Result<Index, Unread> {
-    let opened = tokio::task::spawn_blocking(move || header::open_index(&header, &bytes)).await;
+async fn open_index(header: Header, stored: Bytes) -> Result<Previous, Unread> {
+    let open = move || {
+        let index = header::open_index(&header, &stored)?;
+        Ok(Previous { index, digest: header.index.digest, stored })
+    };
+    let opened = tokio::task::spawn_blocking(open).await;
     opened.map_err(|error| Unread::Thread(fault::of_thread(&error)))?.map_err(Unread::Format)
 }

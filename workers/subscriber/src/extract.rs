@@ -79,6 +79,7 @@ async fn fetch_lacking(site: &Site, task: &ExtractTask, context: &Context) -> Re
         sources: site.sources.open(&sources, Priority::default(), terms.silence),
         floor: terms.floor,
         before: Vec::new(),
+        for_children: site.orders.has_children(),
     };
     context.progress.step("download");
     let fetch = Fetch::new(&site.depot, order, context)?;

@@ -30,8 +30,14 @@ pub async fn run(
     let terms = site.orders.terms();
     let sources = site.sources.open(&task.sources, task.priority, terms.silence);
     site.upstreams.set(task.store, sources.clone());
-    let order =
-        Order { id: task.store, revision: task.revision, sources, floor: terms.floor, before: before.sources.clone() };
+    let order = Order {
+        id: task.store,
+        revision: task.revision,
+        sources,
+        floor: terms.floor,
+        before: before.sources.clone(),
+        for_children: site.orders.has_children(),
+    };
     let fetch = Fetch::new(&site.depot, order, context)?;
     let manifest = fetch.manifest().await?;
     if task.keep.is_some_and(|keep| keep.delete_first) {

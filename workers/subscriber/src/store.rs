@@ -1,6 +1,7 @@
-//! What a site holds: headers and indexes as they are, and of packs the frames that came, appended as they came.
+//! What a site holds: headers, indexes and patches as they are, and of packs the frames that came, appended as they came.
 //! It knows no network and no job. Everything in it is named by a digest, so all of it can be fetched again.
 
+mod bases;
 mod frames;
 mod objects;
 mod record;
@@ -251,7 +252,7 @@ impl Store {
 
     fn files(&self, store: StoreId) -> Result<BTreeMap<Key, u64>, StoreError> {
         let mut files = BTreeMap::new();
-        for kind in [ObjectKind::Header, ObjectKind::Index, ObjectKind::Pack] {
+        for kind in ObjectKind::ALL {
             for name in objects::names_in(&self.root.join(store.to_string()).join(kind.folder()))? {
                 let Ok(digest) = name.strip_suffix(".frames").unwrap_or(&name).parse() else { continue };
                 let key = Key { store, kind, digest };

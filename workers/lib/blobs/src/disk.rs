@@ -142,7 +142,7 @@ impl Folder {
 
     fn list(&self, store: StoreId) -> io::Result<Vec<(Key, u64)>> {
         let mut found = Vec::new();
-        for kind in [ObjectKind::Header, ObjectKind::Index, ObjectKind::Pack] {
+        for kind in ObjectKind::ALL {
             let directory = match fs::read_dir(self.root.join(store.to_string()).join(kind.folder())) {
                 Err(fault) if fault.kind() == ErrorKind::NotFound => continue,
                 directory => directory?,

@@ -69,7 +69,8 @@ pub trait Blobs: ReadBlobs {
     async fn list(&self, store: StoreId) -> Result<Vec<(Key, u64)>, BlobError>;
 }
 
-/// The name of an object: its distribution's folder, what it is, and its digest.
+/// The name of an object: its distribution's folder, what it is, and its digest; a patch's digest is that of its name,
+/// which follows from what it is between.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Key {
     pub store: StoreId,
@@ -82,14 +83,18 @@ pub enum ObjectKind {
     Header,
     Index,
     Pack,
+    Patch,
 }
 
 impl ObjectKind {
+    pub const ALL: [ObjectKind; 4] = [ObjectKind::Header, ObjectKind::Index, ObjectKind::Pack, ObjectKind::Patch];
+
     pub fn folder(self) -> &'static str {
         match self {
             ObjectKind::Header => "headers",
             ObjectKind::Index => "indexes",
             ObjectKind::Pack => "packs",
+            ObjectKind::Patch => "patches",
         }
     }
 }
@@ -107,13 +112,16 @@ impl Key {
         Key { store, kind: ObjectKind::Pack, digest }
     }
 
+    pub fn patch(store: StoreId, digest: Digest) -> Key {
+        Key { store, kind: ObjectKind::Patch, digest }
+    }
+
     /// Reads what `Display` writes; anything else is `None`, so that a key from outside never becomes a path.
     pub fn parse(text: &str) -> Option<Key> {
         let mut parts = text.split('/');
         let store: StoreId = parts.next()?.parse().ok()?;
         let folder = parts.next()?;
-        let kind =
-            [ObjectKind::Header, ObjectKind::Index, ObjectKind::Pack].into_iter().find(|k| k.folder() == folder)?;
+        let kind = ObjectKind::ALL.into_iter().find(|kind| kind.folder() == folder)?;
         let digest: Digest = parts.next()?.parse().ok()?;
         let key = Key { store, kind, digest };
         (parts.next().is_none() && key.to_string() == text).then_some(key)

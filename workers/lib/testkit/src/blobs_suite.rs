@@ -29,6 +29,7 @@ pub async fn reads_and_writes(blobs: &dyn Blobs) {
     blobs.put(&key, small.clone()).await.expect("putting again is no error");
     reads(blobs, key, &small, Key::pack(store, Digest::of(b"absent"))).await;
     a_list_is_sorted_and_of_one_distribution(blobs, key).await;
+    what_is_there_by_a_name_that_is_not_its_digest_reads_back(blobs, store).await;
     a_large_object_arrives_whole(blobs, store).await;
     concurrent_puts_leave_one_whole_object(blobs, store).await;
     what_was_deleted_is_absent(blobs, key).await;
@@ -91,12 +92,20 @@ async fn deleting_what_is_absent_is_no_error(blobs: &dyn Blobs, key: Key) {
 async fn a_list_is_sorted_and_of_one_distribution(blobs: &dyn Blobs, pack: Key) {
     let digest = Digest::of(b"x");
     let (header, index) = (Key::header(pack.store, digest), Key::index(pack.store, digest));
-    let foreign = Key::header(new_store(), digest);
-    for key in [index, foreign, header] {
+    let (foreign, patch) = (Key::header(new_store(), digest), Key::patch(pack.store, digest));
+    for key in [patch, index, foreign, header] {
         blobs.put(&key, Bytes::from_static(b"x")).await.unwrap();
     }
     let listed = blobs.list(pack.store).await.unwrap();
-    assert_eq!(listed, [(header, 1), (index, 1), (pack, SMALL_BYTES as u64)]);
+    assert_eq!(listed, [(header, 1), (index, 1), (pack, SMALL_BYTES as u64), (patch, 1)]);
+}
+
+async fn what_is_there_by_a_name_that_is_not_its_digest_reads_back(blobs: &dyn Blobs, store: StoreId) {
+    let (body, key) = (body(SMALL_BYTES, 4), Key::patch(store, Digest::of(b"a name")));
+    blobs.put(&key, body.clone()).await.unwrap();
+    reads(blobs, key, &body, Key::patch(store, Digest::of(b"absent"))).await;
+    blobs.delete(&key).await.unwrap();
+    assert_eq!(blobs.size(&key).await.unwrap(), None);
 }
 
 async fn a_large_object_arrives_whole(blobs: &dyn Blobs, store: StoreId) {

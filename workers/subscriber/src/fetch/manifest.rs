@@ -8,7 +8,7 @@ use package::Index;
 use package::limits::HEADER_BYTES_MAX;
 use schemas::{Digest, Header, RevisionRef, StoreId};
 
-use super::{Fetch, store_fault};
+use super::{Fetch, patched, store_fault};
 use crate::halt::{Halt, blocking};
 use crate::store::Store;
 
@@ -16,7 +16,7 @@ pub struct Manifest {
     pub header: Header,
     pub header_bytes: Bytes,
     pub index: Arc<Index>,
-    /// Bytes of header and index that were not held here.
+    /// Bytes of header and index, or of the patch that gave it, that were not held here.
     pub lacked: u64,
 }
 
@@ -55,10 +55,14 @@ pub async fn fetch(fetch: &Fetch<'_>) -> Result<Manifest, Halt> {
     .await?
 }
 
+/// The index as it is stored, and how many bytes that took.
 async fn index_bytes(fetch: &Fetch<'_>, header: &Header) -> Result<(Bytes, u64), Halt> {
     let (store, id, digest) = (fetch.depot.store.clone(), fetch.id, header.index.digest);
     if let Some(bytes) = blocking(move || store.index(id, digest).map_err(store_fault)).await?? {
         return Ok((bytes, 0));
+    }
+    if let Some(patched) = patched::index(fetch, header).await? {
+        return Ok(patched);
     }
     let bytes = fetch.object(Key::index(id, digest), header.index.bytes).await?;
     let lacked = bytes.len() as u64;

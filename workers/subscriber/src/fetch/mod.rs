@@ -3,6 +3,7 @@
 
 mod frames;
 pub mod manifest;
+mod patched;
 mod space;
 mod supply;
 #[cfg(test)]
@@ -44,6 +45,8 @@ pub struct Order {
     pub floor: u64,
     /// What the sources gave before a restart.
     pub before: Vec<SourceBytes>,
+    /// Patches are kept: children will ask for them.
+    pub for_children: bool,
 }
 
 /// Frames to be fetched: positions in the index, in order.
@@ -58,6 +61,7 @@ pub struct Fetch<'a> {
     revision: RevisionRef,
     floor: u64,
     supply: Supply,
+    for_children: bool,
     context: &'a Context,
     request_bytes: AtomicU64,
 }
@@ -74,6 +78,7 @@ impl<'a> Fetch<'a> {
             revision: order.revision,
             floor: order.floor,
             supply: Supply::new(order.sources, &order.before),
+            for_children: order.for_children,
             context,
             request_bytes: AtomicU64::new(frames::REQUEST_BYTES_FIRST),
         })

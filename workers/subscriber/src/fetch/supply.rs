@@ -4,11 +4,14 @@ use std::future::Future;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use blobs::{BlobError, ReadBlobs};
+use blobs::{BlobError, Key, ReadBlobs};
+use bytes::Bytes;
 use schemas::SourceBytes;
 
 /// Damaged objects after which a source is passed by for the rest of a round.
 const CORRUPT_MAX: u64 = 8;
+/// Longest wait for what nobody needs; a relay that reads it through gives up sooner.
+const OPTIONAL_WAIT_MAX: Duration = Duration::from_secs(10);
 
 pub struct Supply {
     suppliers: Vec<Supplier>,
@@ -70,6 +73,22 @@ impl Supply {
                 None
             }
         }
+    }
+
+    /// Asks for what is of use and not needed. The first source that says anything decides: where it is not, what it
+    /// would spare is. A source that says nothing is not passed by for that.
+    pub async fn ask_optional(&self, key: &Key, bytes_max: u64) -> Option<(&Supplier, Bytes)> {
+        for supplier in self.in_order() {
+            match tokio::time::timeout(OPTIONAL_WAIT_MAX, supplier.blobs.get(key, bytes_max)).await {
+                Ok(Ok(bytes)) => {
+                    supplier.count(bytes.len() as u64);
+                    return Some((supplier, bytes));
+                }
+                Ok(Err(BlobError::Transient { .. } | BlobError::Refused { .. })) | Err(_) => {}
+                Ok(Err(_)) => return None,
+            }
+        }
+        None
     }
 
     fn note(&self, supplier: &Supplier, cause: String, whole_source: bool) {

@@ -2,6 +2,7 @@
 
 #[path = "../../tests/fixture/origin.rs"]
 mod origin;
+mod patches;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -60,6 +61,7 @@ impl Bench {
             sources,
             floor: 0,
             before: Vec::new(),
+            for_children: false,
         };
         let context = Context::detached();
         let fetch = Fetch::new(&self.depot, order, &context).map_err(fault)?;

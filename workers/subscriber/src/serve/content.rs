@@ -140,7 +140,10 @@ impl Content {
         if let Some(held) = blocking(move || store.object(&key)).await? {
             return Ok(held);
         }
-        self.read_through.object(key).await?;
+        match key.kind {
+            ObjectKind::Patch => self.read_through.patch(key).await?,
+            _ => self.read_through.object(key).await?,
+        }
         let store = self.store.clone();
         blocking(move || store.object(&key)).await?.ok_or(Refusal::SourcesFailed)
     }

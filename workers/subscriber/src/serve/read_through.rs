@@ -3,10 +3,11 @@
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
 use blobs::{BlobError, Key, ObjectKind};
 use bytes::Bytes;
-use package::limits::{HEADER_BYTES_MAX, INDEX_BYTES_MAX};
+use package::limits::{HEADER_BYTES_MAX, INDEX_BYTES_MAX, PATCH_BYTES_MAX};
 use schemas::{Digest, StoreId};
 use tokio::sync::{Semaphore, watch};
 
@@ -19,6 +20,12 @@ use crate::store::{FrameRef, Store, StoreError};
 const FETCH_BYTES_MAX: u64 = 8 << 20;
 /// Fetches under way at once, for all children.
 const FETCHES_AT_ONCE: usize = 8;
+/// How long a child waits for a patch that is read through: it does without one, and what it takes instead is here.
+pub(super) const PATCH_WAIT_MAX: Duration = Duration::from_secs(5);
+/// How long a patch that could not be had counts as absent without asking again.
+const PATCH_ABSENT_FOR: Duration = Duration::from_secs(15);
+/// Such patches remembered at once; beyond that all are forgotten.
+const PATCHES_ABSENT_MAX: usize = 1_024;
 
 #[derive(Debug, Clone)]
 pub struct ReadThrough {
@@ -26,6 +33,8 @@ pub struct ReadThrough {
     upstreams: Upstreams,
     flights: Arc<Mutex<HashMap<Wanted, Flight>>>,
     places: Arc<Semaphore>,
+    /// Patches that no source gave, and until when they are not asked for.
+    absent: Arc<Mutex<HashMap<Key, Instant>>>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -45,7 +54,8 @@ struct Claim<T> {
 
 impl ReadThrough {
     pub fn new(store: Arc<Store>, upstreams: Upstreams) -> ReadThrough {
-        ReadThrough { store, upstreams, flights: Arc::default(), places: Arc::new(Semaphore::new(FETCHES_AT_ONCE)) }
+        let places = Arc::new(Semaphore::new(FETCHES_AT_ONCE));
+        ReadThrough { store, upstreams, flights: Arc::default(), places, absent: Arc::default() }
     }
 
     /// The object is in the store when this returns.
@@ -56,6 +66,24 @@ impl ReadThrough {
             self.launch(claim, |key| Wanted::Object(*key), move |_| async move { this.fetch_object(key).await });
         }
         landed(flights).await
+    }
+
+    /// The same for what nobody needs: whatever goes wrong, it is absent, and soon.
+    pub async fn patch(&self, key: Key) -> Result<(), Refusal> {
+        let now = Instant::now();
+        if lock(&self.absent).get(&key).is_some_and(|until| now < *until) {
+            return Err(Refusal::Absent);
+        }
+        let ended = tokio::time::timeout(PATCH_WAIT_MAX, self.object(key)).await;
+        if matches!(ended, Ok(Ok(()))) {
+            return Ok(());
+        }
+        let mut absent = lock(&self.absent);
+        if absent.len() >= PATCHES_ABSENT_MAX {
+            absent.clear();
+        }
+        absent.insert(key, Instant::now() + PATCH_ABSENT_FOR);
+        Err(Refusal::Absent)
     }
 
     /// The frames are in the store when this returns.
@@ -132,7 +160,11 @@ impl ReadThrough {
         if blocking(move || store.object(&key)).await?.is_some() {
             return Ok(());
         }
-        let bytes_max = if key.kind == ObjectKind::Header { HEADER_BYTES_MAX } else { INDEX_BYTES_MAX };
+        let bytes_max = match key.kind {
+            ObjectKind::Header => HEADER_BYTES_MAX,
+            ObjectKind::Patch => PATCH_BYTES_MAX,
+            ObjectKind::Index | ObjectKind::Pack => INDEX_BYTES_MAX,
+        };
         let mut worst = Refusal::Absent;
         for source in self.upstreams.of(key.store) {
             match source.get(&key, bytes_max).await {

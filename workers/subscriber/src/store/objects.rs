@@ -1,4 +1,5 @@
-//! Headers and indexes: whole files, verified when they come and when they are read. It knows nothing of their content.
+//! Headers, indexes and patches: whole files, verified when they come and when they are read. It knows nothing of their
+//! content.
 
 use std::fs;
 use std::io::ErrorKind;
@@ -27,7 +28,7 @@ impl Store {
         self.object(&Key::index(store, digest))
     }
 
-    /// Headers and indexes; a pack is held frame by frame.
+    /// All but packs; a pack is held frame by frame.
     pub fn holds(&self, key: &Key) -> bool {
         key.kind != ObjectKind::Pack && self.path(key).exists()
     }
@@ -40,7 +41,7 @@ impl Store {
 
     /// Durable when it returns.
     pub(crate) fn put_object(&self, key: &Key, bytes: &[u8]) -> Result<(), StoreError> {
-        if Digest::of(bytes) != key.digest {
+        if !is_what_its_name_says(key, bytes) {
             return Err(StoreError::Damaged { key: *key, bytes: bytes.len() });
         }
         let path = self.path(key);
@@ -67,12 +68,20 @@ impl Store {
             Err(fault) if fault.kind() == ErrorKind::NotFound => return Ok(None),
             read => read.map_err(StoreError::io(&path))?,
         };
-        if Digest::of(&bytes) == key.digest {
+        if is_what_its_name_says(key, &bytes) {
             return Ok(Some(bytes.into()));
         }
         tracing::warn!(%key, bytes = bytes.len(), "damaged in the store; it will be fetched again");
         remove(&path)?;
         Ok(None)
+    }
+}
+
+/// A patch's name is not the digest of its bytes, which therefore carry their own.
+fn is_what_its_name_says(key: &Key, bytes: &[u8]) -> bool {
+    match key.kind {
+        ObjectKind::Patch => package::patch::verify(&key.digest, bytes).is_ok(),
+        _ => Digest::of(bytes) == key.digest,
     }
 }
 

@@ -77,6 +77,10 @@ impl PartWriter {
         self.deltas.extend_from_slice(delta);
     }
 
+    pub fn is_empty(&self) -> bool {
+        self.regions == 0
+    }
+
     /// The object to store, under the name's digest. `parts` is how many there are in all.
     pub fn finish(self, name: &PatchName, parts: u32) -> Vec<u8> {
         let mut body = Vec::with_capacity(16 + self.table.len() + self.deltas.len());
