@@ -15,9 +15,9 @@ use schemas::{BuildResult, BuildTask, CollectResult, CollectTask, Digest, Fault,
 use tokio::task::spawn_blocking;
 use worker::{Context, ProgressHandle};
 
-use crate::upload::{Line, Uploaded};
 use crate::patches::{Pair, Patcher};
 use crate::previous::Previous;
+use crate::upload::{Line, Uploaded};
 use crate::{collect, fault, hints_file, patches, previous, upload};
 
 /// Of a distributor that says nothing.
@@ -126,15 +126,22 @@ impl<'a> Run<'a> {
         let (built, mut uploaded) = self.read_and_upload(tree, hints, previous.clone()).await?;
         let built = Arc::new(built);
         let unchanged = previous.as_ref().is_some_and(|previous| built.is_same_as(&previous.index));
-        let revision = if unchanged { None } else { Some(self.publish(&built, previous, &mut uploaded).await?) };
+        let revision = match unchanged {
+            true => None,
+            false => Some(self.publish(&built, previous.clone(), &mut uploaded).await?),
+        };
         self.remember(built.clone()).await?;
         let totals = built.index.totals();
+        let (files_read, bytes_read) = (built.files_read, built.bytes_read);
+        if let (Some(previous), Some(revision)) = (previous, &revision) {
+            self.patch(&previous, built, revision);
+        }
         Ok(BuildResult {
             revision,
             files: totals.files,
             bytes: totals.bytes,
-            files_read: built.files_read,
-            bytes_read: built.bytes_read,
+            files_read,
+            bytes_read,
             bytes_uploaded: uploaded.bytes,
             objects_reused: uploaded.objects_reused,
         })
@@ -166,7 +173,7 @@ impl<'a> Run<'a> {
         let (threads, watch) = (self.builder.threads, self.watch.clone());
         let reading = spawn_blocking(move || {
             let mut line: Line = line;
-            let (previous, hints) = (previous.as_ref().map(|previous| &previous.index), hints.as_ref());
+            let (previous, hints) = (previous.as_ref().map(|previous| &*previous.index), hints.as_ref());
             build(Input { tree, previous, hints, threads, watch: &watch }, &mut line)
         });
         let began = || self.progress.step("upload");
@@ -240,6 +247,15 @@ impl<'a> Run<'a> {
             stored_bytes: head.packs.iter().map(|pack| pack.bytes).sum(),
             packs: head.packs.iter().map(pack_use).collect(),
         })
+    }
+
+    /// Patches of frames are made later, by somebody else.
+    fn patch(&self, previous: &Previous, built: Arc<Built>, revision: &NewRevision) {
+        if let (Some(patcher), Some(built)) = (&self.builder.patcher, Arc::into_inner(built)) {
+            let digests = (previous.digest, revision.index);
+            let (base, new) = (previous.index.clone(), Arc::new(built.index));
+            patcher.take(Pair { store: self.task.store, base, new, digests });
+        }
     }
 
     fn go_on(&self) -> Result<(), Fault> {

@@ -1,16 +1,18 @@
 //! The revision that a build stands on, verified. One that is gone or damaged is no reason to fail: then everything is
 //! stored again.
 
+use std::sync::Arc;
+
 use blobs::{BlobError, Blobs, Key};
-use package::limits::{HEADER_BYTES_MAX, INDEX_BYTES_MAX};
 use bytes::Bytes;
+use package::limits::{HEADER_BYTES_MAX, INDEX_BYTES_MAX};
 use package::{FormatError, Index, header};
 use schemas::{BuildTask, Digest, Fault, Header, RevisionRef};
 
 use crate::fault;
 
 pub(crate) struct Previous {
-    pub index: Index,
+    pub index: Arc<Index>,
     /// Of the index as it is stored, and these bytes.
     pub digest: Digest,
     pub stored: Bytes,
@@ -57,7 +59,7 @@ async fn try_load(blobs: &dyn Blobs, task: &BuildTask, previous: RevisionRef) ->
 /// A million entries take long enough to hold up a runtime's thread.
 async fn open_index(header: Header, stored: Bytes) -> Result<Previous, Unread> {
     let open = move || {
-        let index = header::open_index(&header, &stored)?;
+        let index = Arc::new(header::open_index(&header, &stored)?);
         Ok(Previous { index, digest: header.index.digest, stored })
     };
     let opened = tokio::task::spawn_blocking(open).await;

@@ -14,6 +14,7 @@ use tokio_util::sync::CancellationToken;
 use worker::{Context, Health, LoopOptions, LoopTools, Outcome, Perform, ProgressBoard, Reporter};
 
 use crate::build::{Builder, Ended};
+use crate::patches::Patcher;
 
 /// Patience for reports when the loop has ended.
 const REPORTS_PATIENCE: std::time::Duration = std::time::Duration::from_secs(10);
@@ -44,10 +45,16 @@ pub async fn run(
     let tools = LoopTools { queue, reporter: reporter.clone(), board, health: Health::new() };
     let (queues, following) = follow(config.distributors);
     let threads = thread::available_parallelism().map_or(2, usize::from);
-    let builder = Builder::new(blobs, config.work_dir, threads);
+    let patching = CancellationToken::new();
+    let patcher = Patcher::start(blobs.clone(), patching.clone());
+    let builder = Arc::new(Builder::new(blobs, config.work_dir, threads).with_patcher(patcher));
     let mut options = LoopOptions::new(config.worker_id, queues, config.slots);
     options.drain_time = config.drain_time;
-    let ended = worker::run_loop(tools, Arc::new(builder), options, shutdown).await;
+    let ended = worker::run_loop(tools, builder.clone(), options, shutdown).await;
+    patching.cancel();
+    if let Some(builder) = Arc::into_inner(builder) {
+        builder.patched().await;
+    }
     following.abort();
     reporter.close(REPORTS_PATIENCE).await;
     stop.cancel();

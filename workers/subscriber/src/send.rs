@@ -8,7 +8,7 @@ use schemas::{JobId, SendResult, SendTask};
 use worker::Context;
 
 use crate::fetch::manifest::Manifest;
-use crate::fetch::{Fetch, Order, Plan};
+use crate::fetch::{Fetch, Order, Patched};
 use crate::halt::{Halt, blocking};
 use crate::journal::Transfer;
 use crate::site::Site;
@@ -43,11 +43,14 @@ pub async fn run(
     if task.keep.is_some_and(|keep| keep.delete_first) {
         site.retention.make_room(site, task.store, manifest.header.index.digest).await?;
     }
-    let plan = fetch.plan(&manifest, held_trees(site, task, &manifest).await?).await?;
-    let count = Count::new(&before, &manifest, &plan);
-    site.journal.note_transfer(job, &count.transfer(&fetch)).await?;
+    let held = held_trees(site, task, &manifest).await?;
+    let plan = fetch.plan(&manifest, held.clone()).await?;
     context.progress.set_totals(manifest.header.files, plan.bytes);
-    let brought = bring(site, job, &fetch, &manifest, plan, &count).await;
+    let begun = Count::begun(&before);
+    let patched = with_notes(site, job, &fetch, &begun, fetch.patch(&manifest, plan, held)).await?;
+    let count = Count::new(&before, &manifest, &patched);
+    site.journal.note_transfer(job, &count.transfer(&fetch)).await?;
+    let brought = with_notes(site, job, &fetch, &count, fetch.bring(&manifest, patched.plan)).await;
     site.journal.note_transfer(job, &count.transfer(&fetch)).await?;
     brought?;
     let held = site.retention.settle(site, task.store, task.keep).await;
@@ -56,37 +59,42 @@ pub async fn run(
 
 /// Bytes lacking at the first start, and bytes that came before a restart without being counted.
 struct Count {
-    needed: u64,
+    /// `None` until it is known what patches spare.
+    needed: Option<u64>,
     uncounted: u64,
 }
 
 impl Count {
-    fn new(before: &Transfer, manifest: &Manifest, plan: &Plan) -> Count {
-        let lacking = plan.bytes + manifest.lacked;
+    fn begun(before: &Transfer) -> Count {
+        Count { needed: before.needed, uncounted: before.uncounted() }
+    }
+
+    /// What comes as a patch is needed as a patch.
+    fn new(before: &Transfer, manifest: &Manifest, patched: &Patched) -> Count {
+        let lacking = patched.plan.bytes + patched.bytes + manifest.lacked;
         let needed = before.needed.unwrap_or(lacking);
         // Frames outlive a kill and the count of them may not: what is no longer missing did come.
         let uncounted = needed.saturating_sub(lacking).saturating_sub(before.fetched);
-        Count { needed, uncounted: uncounted + before.uncounted() }
+        Count { needed: Some(needed), uncounted: uncounted + before.uncounted() }
     }
 
     fn transfer(&self, fetch: &Fetch<'_>) -> Transfer {
-        Transfer { needed: Some(self.needed), fetched: fetch.bytes() + self.uncounted, sources: fetch.given() }
+        Transfer { needed: self.needed, fetched: fetch.bytes() + self.uncounted, sources: fetch.given() }
     }
 }
 
-async fn bring(
+/// The work, with a note of what crossed the link now and then.
+async fn with_notes<T>(
     site: &Site,
     job: JobId,
     fetch: &Fetch<'_>,
-    manifest: &Manifest,
-    plan: Plan,
     count: &Count,
-) -> Result<(), Halt> {
-    let bring = fetch.bring(manifest, plan);
-    tokio::pin!(bring);
+    work: impl Future<Output = Result<T, Halt>>,
+) -> Result<T, Halt> {
+    tokio::pin!(work);
     loop {
         tokio::select! {
-            brought = &mut bring => return brought,
+            done = &mut work => return done,
             () = tokio::time::sleep(CHECKPOINT_EVERY) => {
                 site.journal.note_transfer(job, &count.transfer(fetch)).await?;
             }
@@ -116,9 +124,9 @@ fn result(manifest: &Manifest, count: &Count, fetch: &Fetch<'_>) -> SendResult {
     SendResult {
         bytes_content: manifest.header.bytes,
         bytes_stored: manifest.header.stored_bytes,
-        bytes_needed: count.needed,
+        bytes_needed: count.needed.unwrap_or_default(),
         bytes_fetched: fetch.bytes() + count.uncounted,
-        already_held: count.needed == 0,
+        already_held: count.needed == Some(0),
         sources: fetch.given(),
         held: None,
     }

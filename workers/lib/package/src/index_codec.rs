@@ -43,6 +43,14 @@ pub struct EncodedIndex {
     pub bytes: Vec<u8>,
 }
 
+/// An index without its tree.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Tables {
+    pub packs: Vec<PackRef>,
+    pub frames: Vec<Frame>,
+    pub chunks: Vec<Chunk>,
+}
+
 impl Index {
     /// # Panics
     /// If chunks, frames or packs are not in the order that `Index` promises.
@@ -94,6 +102,18 @@ pub(crate) fn content(bytes: &[u8]) -> Result<Vec<u8>, FormatError> {
 pub(crate) fn store(content: &[u8]) -> EncodedIndex {
     let (head, body) = content.split_at(CONTENT_HEAD_BYTES);
     store_body(head, body)
+}
+
+/// Where the content of an index lies: its first three sections.
+pub(crate) fn tables(content: &[u8]) -> Result<Tables, FormatError> {
+    let Some((_, body)) = content.split_at_checked(CONTENT_HEAD_BYTES) else {
+        return Err(FormatError::damaged(WHAT, "it ends too early"));
+    };
+    let mut reader = Reader::new(body);
+    let packs = read_packs(&mut reader)?;
+    let frames = read_frames(&mut reader, &packs)?;
+    let chunks = read_chunks(&mut reader, &frames)?;
+    Ok(Tables { packs, frames, chunks })
 }
 
 fn store_body(head: &[u8], body: &[u8]) -> EncodedIndex {

@@ -32,6 +32,6 @@ pub use error::FormatError;
 pub use extras::{Attribute, Extras, HardLink, Keeps};
 pub use frame::{decode_frame, verify_frame};
 pub use index::{Chunk, Entry, EntryKind, Frame, Index, Totals};
-pub use index_codec::EncodedIndex;
+pub use index_codec::{EncodedIndex, Tables};
 pub use source_error::BuildError;
 pub use watch::Watch;

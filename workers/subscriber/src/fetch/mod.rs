@@ -4,6 +4,7 @@
 mod frames;
 pub mod manifest;
 mod patched;
+mod patched_frames;
 mod space;
 mod supply;
 #[cfg(test)]
@@ -15,6 +16,7 @@ use std::sync::atomic::AtomicU64;
 
 use blobs::{Key, ReadBlobs};
 use bytes::Bytes;
+use package::Index;
 use package::tree::Held;
 use schemas::{Fault, RevisionRef, SourceBytes, StoreId};
 use worker::Context;
@@ -52,6 +54,19 @@ pub struct Order {
 /// Frames to be fetched: positions in the index, in order.
 pub struct Plan {
     pub frames: Vec<u32>,
+    pub bytes: u64,
+}
+
+impl Plan {
+    fn of(index: &Index, frames: Vec<u32>) -> Plan {
+        let bytes = frames.iter().map(|&at| u64::from(index.frames[at as usize].stored_bytes)).sum();
+        Plan { frames, bytes }
+    }
+}
+
+/// What is left of a plan, and what the patches cost that gave the rest.
+pub struct Patched {
+    pub plan: Plan,
     pub bytes: u64,
 }
 
@@ -97,10 +112,16 @@ impl<'a> Fetch<'a> {
                 let lacking = package::diff::frames_lacking_chunks(&index, |digest| held.contains(digest));
                 frames.retain(|frame| lacking.binary_search(frame).is_ok());
             }
-            let bytes = frames.iter().map(|&f| u64::from(index.frames[f as usize].stored_bytes)).sum();
-            Ok(Plan { frames, bytes })
+            Ok(Plan::of(&index, frames))
         })
         .await?
+    }
+
+    /// Brings those frames of the plan that patches against an earlier revision give; `held` and the store have its
+    /// content.
+    pub async fn patch(&self, manifest: &Manifest, plan: Plan, held: Option<Arc<Held>>) -> Result<Patched, Halt> {
+        space::check(&self.depot.folder, plan.bytes, self.floor)?;
+        patched_frames::bring(self, manifest, plan, held).await
     }
 
     /// Fetches all frames of the plan and makes the revision one that this store has.

@@ -6,14 +6,20 @@ use bytes::Bytes;
 use package::FormatError;
 use package::limits::PATCH_BASES_MAX;
 use package::patch::{self, IndexContent, PatchName};
-use schemas::{Header, IndexRef, StoreId};
+use schemas::{Digest, Header, IndexRef, StoreId};
 
 use super::{Fetch, store_fault};
 use crate::halt::{Halt, blocking, stopped};
 use crate::store::{Store, StoreError};
 
+/// Below it a patch spares less than the question costs.
+pub const WORTH_ASKING_BYTES: u64 = 16 << 10;
+
 /// The new index as it is stored, and the bytes of the patch; `None` if it has to come whole.
 pub async fn index(fetch: &Fetch<'_>, header: &Header) -> Result<Option<(Bytes, u64)>, Halt> {
+    if header.index.bytes < WORTH_ASKING_BYTES {
+        return Ok(None);
+    }
     for base in bases(fetch).await? {
         let name = PatchName::index(base.digest, header.index.digest);
         let Some(object) = ask(fetch, &name, header.index.bytes).await? else { continue };
@@ -28,13 +34,15 @@ pub async fn index(fetch: &Fetch<'_>, header: &Header) -> Result<Option<(Bytes, 
 }
 
 #[derive(Debug, thiserror::Error)]
-enum Unusable {
+pub enum Unusable {
     #[error(transparent)]
     Format(#[from] FormatError),
     #[error(transparent)]
     Store(#[from] StoreError),
     #[error("its base has left the store")]
     BaseGone,
+    #[error("what it starts from is not held here: chunk {0}")]
+    ChunkGone(Digest),
 }
 
 fn patched_index(
@@ -50,13 +58,13 @@ fn patched_index(
 }
 
 /// Indexes held here that a patch may start from, the likeliest first.
-async fn bases(fetch: &Fetch<'_>) -> Result<Vec<IndexRef>, Halt> {
+pub async fn bases(fetch: &Fetch<'_>) -> Result<Vec<IndexRef>, Halt> {
     let (store, id, number) = (fetch.depot.store.clone(), fetch.id, fetch.revision.number);
     blocking(move || store.bases(id, number, PATCH_BASES_MAX).map_err(store_fault)).await?
 }
 
 /// The patch of this name, whole; kept if children may ask for it.
-async fn ask(fetch: &Fetch<'_>, name: &PatchName, bytes_max: u64) -> Result<Option<Bytes>, Halt> {
+pub async fn ask(fetch: &Fetch<'_>, name: &PatchName, bytes_max: u64) -> Result<Option<Bytes>, Halt> {
     let key = Key::patch(fetch.id, name.digest());
     let (store, for_children) = (fetch.depot.store.clone(), fetch.for_children);
     let held = blocking(move || if for_children { store.object(&key) } else { Ok(None) });

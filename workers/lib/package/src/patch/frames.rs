@@ -128,13 +128,12 @@ impl FramesPatch {
         base: &[u8],
         new: &Index,
     ) -> Result<Vec<(u32, Vec<u8>)>, FormatError> {
-        let (region, delta) = &self.regions[region];
-        let delta = &object[self.deltas_at + delta.start..self.deltas_at + delta.end];
-        let content = delta::apply(WHAT, base, delta, region.content_bytes(new) as usize)?;
+        let content = self.content(region, object, base, new)?;
+        let frames_wanted = &self.regions[region].0.frames;
         let mut encoder = FrameEncoder::new();
-        let mut frames = Vec::with_capacity(region.frames.len());
+        let mut frames = Vec::with_capacity(frames_wanted.len());
         let mut rest = &content[..];
-        for &at in &region.frames {
+        for &at in frames_wanted {
             let frame = &new.frames[at as usize];
             let (raw, after) = rest.split_at(frame.raw_bytes as usize);
             let stored = encoder.encode(raw, Vec::new());
@@ -146,6 +145,13 @@ impl FramesPatch {
             rest = after;
         }
         Ok(frames)
+    }
+
+    /// What the patch says that a region's frames hold, one after the other: nothing vouches for it but the patch.
+    pub fn content(&self, region: usize, object: &[u8], base: &[u8], new: &Index) -> Result<Vec<u8>, FormatError> {
+        let (region, delta) = &self.regions[region];
+        let delta = &object[self.deltas_at + delta.start..self.deltas_at + delta.end];
+        delta::apply(WHAT, base, delta, region.content_bytes(new) as usize)
     }
 }
 

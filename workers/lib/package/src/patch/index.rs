@@ -5,7 +5,7 @@ use schemas::IndexRef;
 use super::delta;
 use super::name::{PatchName, open, seal};
 use crate::error::FormatError;
-use crate::index_codec::{self, EncodedIndex};
+use crate::index_codec::{self, EncodedIndex, Tables};
 use crate::limits::INDEX_PATCH_RAW_BYTES_MAX;
 
 const WHAT: &str = "an index patch";
@@ -23,6 +23,11 @@ impl IndexContent {
     /// Of the index object. The digest is the caller's to check.
     pub fn of(stored: &[u8]) -> Result<IndexContent, FormatError> {
         Ok(IndexContent { bytes: index_codec::content(stored)? })
+    }
+
+    /// Where its content lies; faster than reading all of it.
+    pub fn tables(&self) -> Result<Tables, FormatError> {
+        index_codec::tables(&self.bytes)
     }
 
     fn fits(&self) -> bool {
@@ -48,18 +53,27 @@ pub fn apply_index(
     base: &IndexContent,
     at: &IndexRef,
 ) -> Result<EncodedIndex, FormatError> {
-    let body = open(name, object)?;
-    if !base.fits() || at.raw_bytes > INDEX_PATCH_RAW_BYTES_MAX {
-        return Err(FormatError::damaged(WHAT, "its indexes are too large"));
-    }
-    let content_bytes = at.raw_bytes as usize + index_codec::CONTENT_HEAD_BYTES;
-    let content = delta::apply(WHAT, &base.bytes, body, content_bytes)?;
-    let found = index_codec::store(&content);
+    let found = index_codec::store(&patched_content(name, object, base, at.raw_bytes)?.bytes);
     if found.at != *at {
         let (expected, found) = (at.digest, found.at.digest);
         return Err(FormatError::DigestMismatch { what: "a patched index", expected, found });
     }
     Ok(found)
+}
+
+/// What the patch says that the new index holds: nothing vouches for it but the patch.
+pub fn patched_content(
+    name: &PatchName,
+    object: &[u8],
+    base: &IndexContent,
+    raw_bytes: u64,
+) -> Result<IndexContent, FormatError> {
+    let body = open(name, object)?;
+    if !base.fits() || raw_bytes > INDEX_PATCH_RAW_BYTES_MAX {
+        return Err(FormatError::damaged(WHAT, "its indexes are too large"));
+    }
+    let content_bytes = raw_bytes as usize + index_codec::CONTENT_HEAD_BYTES;
+    Ok(IndexContent { bytes: delta::apply(WHAT, &base.bytes, body, content_bytes)? })
 }
 
 const _: () = assert!(2 * INDEX_PATCH_RAW_BYTES_MAX <= delta::DELTA_BYTES_MAX);

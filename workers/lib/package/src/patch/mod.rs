@@ -8,6 +8,6 @@ mod name;
 mod relatives;
 
 pub use frames::{FramesPatch, PartWriter, Region};
-pub use index::{IndexContent, apply_index, make_index};
+pub use index::{IndexContent, apply_index, make_index, patched_content};
 pub use name::{PatchKind, PatchName, names_between, open, seal, verify};
 pub use relatives::plan;

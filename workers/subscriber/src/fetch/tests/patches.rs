@@ -10,7 +10,7 @@ use schemas::SourceBytes;
 use tempfile::TempDir;
 use worker::Context;
 
-use super::origin::{Origin, Published, noise};
+use super::origin::{Origin, Published};
 use super::{Depot, Fetch, Order, corrupt, fault};
 use crate::config::Retries;
 use crate::store::Store;
