@@ -85,8 +85,9 @@ impl Patcher {
         };
         let task = tokio::spawn(async move {
             tokio::select! {
-                () = work => {}
+                biased;
                 () = stop.cancelled() => {}
+                () = work => {}
             }
         });
         Patcher { line, task }

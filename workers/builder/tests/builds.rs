@@ -6,11 +6,13 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use blobs::{Blobs, Key, ObjectKind, ReadBlobs};
-use builder::Ended;
-use package::limits::{HEADER_BYTES_MAX, INDEX_BYTES_MAX};
-use package::{Index, header};
-use schemas::Fault;
+use builder::{Ended, Patcher};
+use package::limits::{HEADER_BYTES_MAX, INDEX_BYTES_MAX, PATCH_BYTES_MAX};
+use package::patch::{FramesPatch, IndexContent, PatchName, apply_index};
+use package::{Index, decode_frame, header, verify_frame};
+use schemas::{BuildResult, Fault, IndexRef};
 use support::{Place, noise, reference};
+use tokio_util::sync::CancellationToken;
 use worker::Context;
 
 const DAY: Duration = Duration::from_secs(86_400);
@@ -187,4 +189,105 @@ async fn hints_lie_where_the_distributor_says_unless_the_builder_was_told() {
     assert_eq!((hints(place.work.path()), hints(defined.path())), (1, 0));
     builder::Builder::new(place.blobs.clone(), None, 2).build(&task, &Context::detached()).await.unwrap();
     assert_eq!(hints(defined.path()), 1);
+}
+
+/// Many files, so that the index is worth a patch, and one that is edited in its middle.
+async fn first_of_two(place: &Place) -> BuildResult {
+    for n in 0..300 {
+        place.write(&format!("d{}/{n}", n % 7), format!("file {n}"));
+    }
+    place.write("large", noise("large", 900_000));
+    place.build(1, None).await.unwrap()
+}
+
+fn edit(place: &Place) {
+    let mut content = noise("large", 900_000);
+    content.splice(450_000..450_000, *b"an insertion");
+    place.write("large", content).write("d3/3", "edited");
+}
+
+async fn index_ref(place: &Place, result: &BuildResult) -> IndexRef {
+    let digest = reference(result).header;
+    let bytes = place.blobs.get(&Key::header(place.store, digest), HEADER_BYTES_MAX).await.unwrap();
+    header::open(&bytes, &digest).unwrap().index
+}
+
+#[tokio::test]
+async fn a_new_index_leaves_a_patch_against_the_one_before_it_before_its_header() {
+    let place = Place::new();
+    let first = first_of_two(&place).await;
+    edit(&place);
+    let second = place.build(2, Some(reference(&first))).await.unwrap();
+    let kinds = place.kinds_put();
+    assert_eq!(kinds.last(), Some(&ObjectKind::Header));
+    assert_eq!(kinds.iter().filter(|kind| **kind == ObjectKind::Patch).count(), 1);
+    let (base, new) = (index_ref(&place, &first).await, index_ref(&place, &second).await);
+    let name = PatchName::index(base.digest, new.digest);
+    let patch = place.blobs.get(&Key::patch(place.store, name.digest()), new.bytes / 5).await.unwrap();
+    let base = place.blobs.get(&Key::index(place.store, base.digest), INDEX_BYTES_MAX).await.unwrap();
+    let given = apply_index(&name, &patch, &IndexContent::of(&base).unwrap(), &new).unwrap();
+    assert_eq!(given.bytes, place.blobs.get(&Key::index(place.store, new.digest), INDEX_BYTES_MAX).await.unwrap());
+}
+
+#[tokio::test]
+async fn patches_of_frames_follow_a_build_and_give_the_frames_that_it_stored() {
+    let place = Place::new();
+    let first = first_of_two(&place).await;
+    edit(&place);
+    let patcher = Patcher::start(place.blobs.clone(), CancellationToken::new());
+    let builder = place.builder().with_patcher(patcher);
+    let second = builder.build(&place.task(2, Some(reference(&first))), &Context::detached()).await.unwrap();
+    builder.patched().await;
+    let digests = (index_ref(&place, &first).await.digest, index_ref(&place, &second).await.digest);
+    let (base, new) =
+        (stored_index(&place, reference(&first).header).await, stored_index(&place, reference(&second).header).await);
+    let name = PatchName::frames(digests.0, digests.1, 0);
+    let object = place.blobs.get(&Key::patch(place.store, name.digest()), PATCH_BYTES_MAX).await.unwrap();
+    let patch = FramesPatch::open(&name, &object, &base.chunks, &new).unwrap();
+    let region = &patch.regions[0].0;
+    let mut content = Vec::new();
+    for &at in &region.bases {
+        let chunk = &base.chunks[at as usize];
+        let frame = &base.frames[chunk.frame as usize];
+        let key = Key::pack(place.store, base.packs[frame.pack as usize].digest);
+        let range = frame.offset..frame.offset + u64::from(frame.stored_bytes);
+        let stored = place.blobs.get_ranges(&key, &[range]).await.unwrap().remove(0);
+        let raw = decode_frame(frame, &stored).unwrap();
+        content.extend_from_slice(&raw[chunk.offset as usize..][..chunk.bytes as usize]);
+    }
+    let frames = patch.frames(0, &object, &content, &new).unwrap();
+    let new_frames = new.frames.iter().filter(|frame| base.frames.iter().all(|old| old.digest != frame.digest));
+    assert_eq!(frames.len(), new_frames.count());
+    for (at, stored) in &frames {
+        verify_frame(&new.frames[*at as usize], stored).unwrap();
+    }
+    assert!(object.len() < 3_000 && region.stored_bytes(&new) > 60_000, "{} bytes", object.len());
+}
+
+#[tokio::test]
+async fn a_store_that_takes_no_patch_has_the_revision_all_the_same() {
+    let place = Place::new();
+    let first = first_of_two(&place).await;
+    edit(&place);
+    *place.blobs.fail_at.lock().unwrap() = Some(ObjectKind::Patch);
+    let builder = place.builder().with_patcher(Patcher::start(place.blobs.clone(), CancellationToken::new()));
+    let second = builder.build(&place.task(2, Some(reference(&first))), &Context::detached()).await.unwrap();
+    builder.patched().await;
+    assert_eq!(stored_index(&place, reference(&second).header).await.totals().files, 301);
+    assert!(!place.kinds_put().contains(&ObjectKind::Patch));
+}
+
+#[tokio::test]
+async fn a_stopped_patcher_takes_nothing_and_ends() {
+    let place = Place::new();
+    let first = first_of_two(&place).await;
+    edit(&place);
+    let stop = CancellationToken::new();
+    stop.cancel();
+    let builder = place.builder().with_patcher(Patcher::start(place.blobs.clone(), stop));
+    let second = builder.build(&place.task(2, Some(reference(&first))), &Context::detached()).await.unwrap();
+    tokio::time::timeout(Duration::from_secs(10), builder.patched()).await.expect("it ends");
+    let digests = (index_ref(&place, &first).await.digest, index_ref(&place, &second).await.digest);
+    let name = PatchName::frames(digests.0, digests.1, 0);
+    assert_eq!(place.blobs.size(&Key::patch(place.store, name.digest())).await.unwrap(), None);
 }

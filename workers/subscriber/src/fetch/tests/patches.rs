@@ -6,11 +6,11 @@ use std::sync::Arc;
 
 use blobs::{DiskBlobs, Key, ReadBlobs};
 use package::patch::{self, PatchName};
-use schemas::SourceBytes;
+use schemas::{Digest, SourceBytes};
 use tempfile::TempDir;
 use worker::Context;
 
-use super::origin::{Origin, Published};
+use super::origin::{Origin, Published, noise};
 use super::{Depot, Fetch, Order, corrupt, fault};
 use crate::config::Retries;
 use crate::store::Store;
@@ -28,6 +28,9 @@ struct Bench {
 struct Brought {
     given: Vec<SourceBytes>,
     lacked: u64,
+    /// Of patches that gave frames, and of frames.
+    patches: u64,
+    frames: u64,
 }
 
 impl Brought {
@@ -46,9 +49,14 @@ impl Bench {
         let folder = dir.path().join("tree");
         fs::create_dir(&folder).unwrap();
         (0..600).for_each(|n| fs::write(folder.join(format!("{n}.txt")), format!("{n}").repeat(200)).unwrap());
+        (0..12).for_each(|n| fs::write(folder.join(format!("{n}.bin")), noise(50_000, n)).unwrap());
         let origin = Origin::open(&dir.path().join("origin"));
         let v1 = origin.publish(1, &folder, None).await;
-        fs::write(folder.join("17.txt"), "changed").unwrap();
+        for n in [3, 4, 9] {
+            let mut content = noise(50_000, n);
+            content.splice(20_000..20_000, *b"an insertion");
+            fs::write(folder.join(format!("{n}.bin")), content).unwrap();
+        }
         let v2 = origin.publish(2, &folder, Some(&v1)).await;
         let depot = Depot {
             store: Arc::new(Store::open(dir.path().join("store")).unwrap()),
@@ -90,9 +98,11 @@ impl Bench {
         let fetch = Fetch::new(&self.depot, order, &context).map_err(fault).unwrap();
         let manifest = fetch.manifest().await.map_err(fault).unwrap();
         let plan = fetch.plan(&manifest, None).await.map_err(fault).unwrap();
-        fetch.bring(&manifest, plan).await.map_err(fault).unwrap();
+        let patched = fetch.patch(&manifest, plan, None).await.map_err(fault).unwrap();
+        let (patches, frames) = (patched.bytes, patched.plan.bytes);
+        fetch.bring(&manifest, patched.plan).await.map_err(fault).unwrap();
         self.assert_held(published);
-        Brought { given: fetch.given(), lacked: manifest.lacked }
+        Brought { given: fetch.given(), lacked: manifest.lacked, patches, frames }
     }
 
     fn assert_held(&self, published: &Published) {
@@ -101,12 +111,37 @@ impl Bench {
         assert_eq!(self.depot.store.missing(published.store, &published.index).unwrap(), [0u32; 0]);
     }
 
+    async fn with_frames_patched() -> (Bench, Key) {
+        let bench = Bench::new().await;
+        let name = Origin::open(&bench.dir.path().join("origin")).patch_frames(&bench.v1, &bench.v2).await;
+        let key = bench.key(&name);
+        (bench, key)
+    }
+
+    /// Stored bytes of the frames that only revision 2 has.
+    fn new_frames(&self) -> u64 {
+        let is_new = |frame: &&package::Frame| self.v1.index.frames.iter().all(|old| old.digest != frame.digest);
+        self.v2.index.frames.iter().filter(is_new).map(|frame| u64::from(frame.stored_bytes)).sum()
+    }
+
     /// The whole index and the header.
     fn manifest_bytes(&self) -> u64 {
         let header = fs::metadata(self.object(Key::header(self.v2.store, self.v2.revision.header))).unwrap().len();
         self.v2.sealed.at.bytes + header
     }
 }
+
+type Damage = fn(&std::path::Path);
+
+const DAMAGES: [(&str, Damage); 4] = [
+    ("flipped", corrupt),
+    ("truncated", |path| fs::write(path, &fs::read(path).unwrap()[..150]).unwrap()),
+    ("emptied", |path| fs::write(path, b"").unwrap()),
+    ("another's", |path| {
+        let other = PatchName::index(Digest::of(b"one"), Digest::of(b"two"));
+        fs::write(path, patch::seal(&other, b"whole, but of another name")).unwrap();
+    }),
+];
 
 #[tokio::test]
 async fn an_index_comes_as_a_patch_where_the_one_before_is_held() {
@@ -128,19 +163,9 @@ async fn a_site_without_the_revision_before_asks_for_no_patch() {
 
 #[tokio::test]
 async fn a_damaged_patch_costs_its_bytes_and_the_whole_index_comes() {
-    type Damage = fn(&Bench, &std::path::Path);
-    let damages: [(&str, Damage); 4] = [
-        ("flipped", |_, path| corrupt(path)),
-        ("truncated", |_, path| fs::write(path, &fs::read(path).unwrap()[..200]).unwrap()),
-        ("emptied", |_, path| fs::write(path, b"").unwrap()),
-        ("another's", |bench, path| {
-            let other = PatchName::index(bench.v2.sealed.at.digest, bench.v1.sealed.at.digest);
-            fs::write(path, patch::seal(&other, b"whole, but of another name")).unwrap();
-        }),
-    ];
-    for (how, damage) in damages {
+    for (how, damage) in DAMAGES {
         let bench = Bench::new().await;
-        damage(&bench, &bench.object(bench.key(&bench.index_patch())));
+        damage(&bench.object(bench.key(&bench.index_patch())));
         let brought = bench.bring(&bench.v2).await;
         assert_eq!((brought.lacked, brought.corrupt()), (bench.manifest_bytes(), 1), "{how}");
     }
@@ -171,4 +196,53 @@ async fn patches_are_kept_for_children_only_and_a_kept_one_is_not_fetched_again(
     fs::remove_file(bench.object(bench.key(&bench.index_patch()))).unwrap();
     let again = bench.bring(&bench.v2).await;
     assert!(again.bytes() < bench.v2.sealed.at.bytes / 10, "the index came from the patch held here");
+}
+
+#[tokio::test]
+async fn frames_come_as_a_patch_and_are_what_the_builder_stored() {
+    let (bench, key) = Bench::with_frames_patched().await;
+    let patch = fs::metadata(bench.object(key)).unwrap().len();
+    assert!(patch * 50 < bench.new_frames(), "{patch} of {}", bench.new_frames());
+    let brought = bench.bring(&bench.v2).await;
+    assert_eq!((brought.patches, brought.frames, brought.corrupt()), (patch, 0, 0));
+    assert_eq!(brought.bytes(), brought.lacked + patch, "and nothing else crossed the link");
+}
+
+#[tokio::test]
+async fn without_a_patch_the_frames_come() {
+    let bench = Bench::new().await;
+    let brought = bench.bring(&bench.v2).await;
+    assert_eq!((brought.patches, brought.frames), (0, bench.new_frames()));
+}
+
+#[tokio::test]
+async fn a_damaged_patch_of_frames_costs_its_bytes_and_the_frames_come() {
+    for (how, damage) in DAMAGES {
+        let (bench, key) = Bench::with_frames_patched().await;
+        damage(&bench.object(key));
+        let brought = bench.bring(&bench.v2).await;
+        assert_eq!((brought.patches, brought.frames, brought.corrupt()), (0, bench.new_frames(), 1), "{how}");
+    }
+}
+
+#[tokio::test]
+async fn a_sound_patch_of_frames_that_gives_something_else_is_not_used() {
+    let (bench, key) = Bench::with_frames_patched().await;
+    let name = PatchName::frames(bench.v1.sealed.at.digest, bench.v2.sealed.at.digest, 0);
+    let mut body = patch::open(&name, &fs::read(bench.object(key)).unwrap()).unwrap().to_vec();
+    let last = body.len() - 4;
+    body[last] ^= 1;
+    fs::write(bench.object(key), patch::seal(&name, &body)).unwrap();
+    let brought = bench.bring(&bench.v2).await;
+    assert_eq!((brought.patches, brought.frames), (0, bench.new_frames()));
+}
+
+#[tokio::test]
+async fn a_patch_whose_base_has_left_the_store_is_not_used() {
+    let (bench, _) = Bench::with_frames_patched().await;
+    let old: Vec<Key> = bench.v1.index.packs.iter().map(|pack| Key::pack(bench.v1.store, pack.digest)).collect();
+    bench.depot.store.retain(bench.v1.store, |key| !old.contains(key)).unwrap();
+    let brought = bench.bring(&bench.v2).await;
+    assert_eq!(brought.patches, 0);
+    assert!(brought.frames > bench.new_frames(), "the old ones are lacking too");
 }
