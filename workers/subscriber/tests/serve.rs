@@ -15,6 +15,7 @@ use blobs::{BlobError, Blobs, DiskBlobs, Key, ReadBlobs, RelayBlobs, RelayConfig
 use bytes::Bytes;
 use package::Index;
 use package::build::build_simply;
+use package::patch::{self, PatchName};
 use schemas::{ChildKey, Digest, Priority, RatesByPriority, StoreId, SubscriberName};
 use subscriber::serve::{Children, Outflow, ServeConfig, ServeLimits, Serving, Upstreams, serve};
 use subscriber::store::{FrameRef, Store};
@@ -78,11 +79,12 @@ impl Revision {
 struct Counting {
     inner: Arc<dyn ReadBlobs>,
     bytes: AtomicU64,
+    asked: AtomicU64,
 }
 
 impl Counting {
     fn of(inner: impl ReadBlobs) -> Arc<Counting> {
-        Arc::new(Counting { inner: Arc::new(inner), bytes: AtomicU64::new(0) })
+        Arc::new(Counting { inner: Arc::new(inner), bytes: AtomicU64::new(0), asked: AtomicU64::new(0) })
     }
 
     fn bytes(&self) -> u64 {
@@ -101,6 +103,7 @@ impl ReadBlobs for Counting {
     }
 
     async fn get(&self, key: &Key, bytes_max: u64) -> Result<Bytes, BlobError> {
+        self.asked.fetch_add(1, Ordering::SeqCst);
         let whole = self.inner.get(key, bytes_max).await?;
         self.bytes.fetch_add(whole.len() as u64, Ordering::SeqCst);
         Ok(whole)
@@ -192,6 +195,66 @@ async fn a_relay_conforms_as_a_source_from_its_store_and_by_read_through() {
     let parts = parent.child().get_ranges(&revision.index_key, &[4..9, 0..4]).await.unwrap();
     assert_eq!(parts, [index.slice(4..9), index.slice(0..4)]);
     assert!(parent.store.missing(revision.store, &revision.index).unwrap().is_empty(), "it kept what it read through");
+}
+
+/// A patch between two revisions that nobody has, at `origin`.
+async fn put_patch(origin: &DiskBlobs, store: StoreId) -> (Key, Bytes) {
+    let name = PatchName::index(Digest::of(b"old"), Digest::of(b"new"));
+    let key = Key::patch(store, name.digest());
+    let object = Bytes::from(patch::seal(&name, &blobs_suite::body(5_000, 3)));
+    origin.put(&key, object.clone()).await.unwrap();
+    (key, object)
+}
+
+#[tokio::test]
+async fn a_relay_conforms_as_a_source_of_patches_and_keeps_what_it_read_through() {
+    let revision = Revision::of(10_000).await;
+    let (key, object) = put_patch(&revision.origin, revision.store).await;
+    let absent = Key::patch(revision.store, Digest::of(b"absent"));
+    let parent = Parent::start(vec![Arc::new(revision.origin.clone())]).await;
+    for _from_store in [false, true] {
+        blobs_suite::reads(&parent.child(), key, &object, absent).await;
+        revision.origin.delete(&key).await.unwrap();
+    }
+    assert!(parent.store.holds(&key));
+}
+
+#[tokio::test]
+async fn a_patch_that_is_nowhere_is_asked_for_once_for_all_children() {
+    let revision = Revision::of(10_000).await;
+    let origin = Counting::of(revision.origin.clone());
+    let parent = Parent::start(vec![origin.clone()]).await;
+    let absent = Key::patch(revision.store, Digest::of(b"absent"));
+    for _child in 0..10 {
+        let fault = parent.child().get(&absent, 1 << 20).await.unwrap_err();
+        assert!(matches!(fault, BlobError::Absent { .. }), "{fault}");
+    }
+    assert_eq!(origin.asked.load(Ordering::SeqCst), 1);
+}
+
+#[tokio::test]
+async fn a_patch_that_is_damaged_at_the_source_or_cannot_be_asked_for_is_absent() {
+    let revision = Revision::of(10_000).await;
+    let (key, object) = put_patch(&revision.origin, revision.store).await;
+    revision.origin.delete(&key).await.unwrap();
+    let mut damaged = object.to_vec();
+    damaged[2_000] ^= 1;
+    revision.origin.put(&key, damaged.into()).await.unwrap();
+    let closed = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let config = RelayConfig {
+        url: format!("http://{closed}"),
+        relay: name("down"),
+        subscriber: name("region"),
+        key: SiteKey::generate().unwrap(),
+        limits: TransferLimits::default(),
+    };
+    let down: Arc<dyn ReadBlobs> = Arc::new(RelayBlobs::new(config).unwrap());
+    for source in [Arc::new(revision.origin.clone()) as Arc<dyn ReadBlobs>, down] {
+        let parent = Parent::start(vec![source]).await;
+        let fault = timeout(PATIENCE, parent.child().get(&key, 1 << 20)).await.unwrap().unwrap_err();
+        assert!(matches!(fault, BlobError::Absent { .. }), "a child goes on without it at once: {fault}");
+        assert!(!parent.store.holds(&key));
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -14,6 +14,12 @@ fn region() -> SubscriberName {
     "region".try_into().unwrap()
 }
 
+const FILES: u32 = 30;
+const FILE_BYTES: usize = 50_000;
+const SEED: u64 = 3;
+/// Far below the three files that change, far above their patch and a header.
+const PATCHED_BYTES_MAX: u64 = 20_000;
+
 struct Tiers {
     world: World,
     v1: Published,
@@ -26,7 +32,7 @@ impl Tiers {
     /// `known`: the parent has the child's key.
     async fn start(known: bool) -> Tiers {
         let world = World::new().await;
-        let v1 = world.origin().publish(1, &tree(&world.path("v1"), 30, 50_000, 3), None).await;
+        let v1 = world.origin().publish(1, &tree(&world.path("v1"), FILES, FILE_BYTES, SEED), None).await;
         for queue in [QueueName::Control(region()), QueueName::Site(region(), protect())] {
             queue::Queue::declare(&*world.queue, &queue).await.unwrap();
         }
@@ -49,7 +55,14 @@ impl Tiers {
 
     /// The parent's own send, from the origin.
     async fn send_to_parent(&mut self) {
-        let message = send("to-region", 1, self.v1.store, self.v1.revision);
+        let v1 = self.v1.clone();
+        self.send_to_parent_of(&v1).await;
+    }
+
+    async fn send_to_parent_of(&mut self, published: &Published) -> schemas::SendResult {
+        let n = published.revision.number;
+        let name = format!("{n}-to-region");
+        let message = send(&name, n, published.store, published.revision);
         let Task::Send(task) = message.task.clone() else { unreachable!() };
         let message = JobMessage {
             lane: Lane::site(region(), protect()),
@@ -57,20 +70,44 @@ impl Tiers {
             ..message
         };
         self.world.post(QueueName::Site(region(), protect()), serde_json::to_vec(&message).unwrap()).await;
-        sent(&self.world.end_of(job("to-region")).await);
+        sent(&self.world.end_of(job(&name)).await).clone()
     }
 
     async fn send_to_child(&mut self) -> schemas::SendResult {
-        let message = send_then_extract("to-paris", 1, self.v1.store, self.v1.revision);
+        let v1 = self.v1.clone();
+        self.send_to_child_of(&v1).await
+    }
+
+    async fn send_to_child_of(&mut self, published: &Published) -> schemas::SendResult {
+        let n = published.revision.number;
+        let name = format!("{n}-to-paris");
+        let message = send_then_extract(&name, n, published.store, published.revision);
         let Task::Send(task) = message.task.clone() else { unreachable!() };
         let relay = ContentSource::Relay { subscriber: region(), url: self.parent_url.clone() };
         let task = SendTask { sources: vec![relay, ContentSource::ORIGIN], ..task };
         self.world.publish(&JobMessage { task: Task::Send(task), ..message }).await;
-        let report = self.world.end_of(job("to-paris")).await;
-        let extract = self.world.end_of(job("to-paris-extract")).await;
+        let report = self.world.end_of(job(&name)).await;
+        let extract = self.world.end_of(job(&format!("{name}-extract"))).await;
         assert_eq!(extracted(&extract).outcome, ExtractOutcome::Installed);
-        assert_eq!(content(&self.world.target()), content(&self.v1.tree));
+        assert_eq!(content(&self.world.target()), content(&published.tree));
         sent(&report).clone()
+    }
+
+    /// Three files of the tree get an insertion in their middle.
+    async fn publish_v2(&self) -> Published {
+        let tree = tree(&self.world.path("v2"), FILES, FILE_BYTES, SEED);
+        for n in [4, 8, 21] {
+            let path = tree.join(format!("d{}/f{n}.bin", n % 7));
+            let mut content = std::fs::read(&path).unwrap();
+            content.splice(FILE_BYTES / 2..FILE_BYTES / 2, *b"an insertion");
+            std::fs::write(&path, content).unwrap();
+        }
+        self.world.origin().publish(2, &tree, Some(&self.v1)).await
+    }
+
+    async fn stop(self) {
+        self.child.stop().await;
+        self.parent.stop().await;
     }
 
     fn sources(result: &schemas::SendResult) -> Vec<&str> {
@@ -155,4 +192,77 @@ async fn a_child_stays_with_a_parent_that_has_no_place_for_it_yet() {
     assert!(held.await.unwrap() > 1_000_000);
     tiers.child.stop().await;
     tiers.parent.stop().await;
+}
+
+#[tokio::test]
+async fn a_parent_hands_down_the_patches_that_it_took_itself_and_can_serve_the_frames_too() {
+    let mut tiers = Tiers::start(true).await;
+    tiers.send_to_parent().await;
+    tiers.send_to_child().await;
+    let v2 = tiers.publish_v2().await;
+    let patch = tiers.world.origin().patch_frames(&tiers.v1, &v2).await;
+    let result = tiers.send_to_parent_of(&v2).await;
+    assert_eq!(result.bytes_fetched, result.bytes_needed);
+    assert!(result.bytes_fetched < PATCHED_BYTES_MAX, "{result:?}");
+    let store = subscriber::store::Store::open(tiers.world.path("region/store")).unwrap();
+    assert_eq!(store.missing(v2.store, &v2.index).unwrap(), [0u32; 0], "it has every frame that the index names");
+
+    let key = blobs::Key::patch(v2.store, patch.digest());
+    std::fs::remove_file(tiers.world.origin().object(key)).unwrap();
+    let result = tiers.send_to_child_of(&v2).await;
+    assert_eq!(Tiers::sources(&result), ["region"]);
+    assert_eq!(result.bytes_fetched, result.bytes_needed);
+    assert!(result.bytes_fetched < PATCHED_BYTES_MAX, "{result:?}");
+    tiers.stop().await;
+}
+
+#[tokio::test]
+async fn a_parent_that_took_frames_reads_a_later_patch_through() {
+    let mut tiers = Tiers::start(true).await;
+    tiers.send_to_parent().await;
+    tiers.send_to_child().await;
+    let v2 = tiers.publish_v2().await;
+    let result = tiers.send_to_parent_of(&v2).await;
+    assert!(result.bytes_fetched > 3 * FILE_BYTES as u64, "no patch is there yet, and nobody waits: {result:?}");
+    tiers.world.origin().patch_frames(&tiers.v1, &v2).await;
+    let result = tiers.send_to_child_of(&v2).await;
+    assert_eq!(Tiers::sources(&result), ["region"]);
+    assert!(result.bytes_fetched < PATCHED_BYTES_MAX, "{result:?}");
+    tiers.stop().await;
+}
+
+#[tokio::test]
+async fn a_child_that_has_no_revision_to_start_from_takes_frames_of_a_parent_that_was_patched() {
+    let mut tiers = Tiers::start(true).await;
+    tiers.send_to_parent().await;
+    let v2 = tiers.publish_v2().await;
+    tiers.world.origin().patch_frames(&tiers.v1, &v2).await;
+    tiers.send_to_parent_of(&v2).await;
+    let result = tiers.send_to_child_of(&v2).await;
+    assert_eq!(Tiers::sources(&result), ["region"]);
+    assert!(result.bytes_fetched > u64::from(FILES) * FILE_BYTES as u64, "{result:?}");
+    tiers.stop().await;
+}
+
+/// A leaf that keeps no packs: what patches start from is read from its files, unless they were changed on the spot.
+#[tokio::test]
+async fn a_leaf_patches_what_its_extracted_tree_holds() {
+    for changed_on_the_spot in [false, true] {
+        let mut tiers = Tiers::start(true).await;
+        tiers.send_to_child().await;
+        let v2 = tiers.publish_v2().await;
+        tiers.world.origin().patch_frames(&tiers.v1, &v2).await;
+        let store = subscriber::store::Store::open(tiers.world.path("site/store")).unwrap();
+        let Tiers { world, v1, parent, child, parent_url } = tiers;
+        child.stop().await;
+        store.retain(v1.store, |key| key.kind != blobs::ObjectKind::Pack).unwrap();
+        if changed_on_the_spot {
+            std::fs::write(world.target().join("d1/f8.bin"), "by somebody else").unwrap();
+        }
+        let child = world.start();
+        let mut tiers = Tiers { world, v1, parent, child, parent_url };
+        let result = tiers.send_to_child_of(&v2).await;
+        assert_eq!(result.bytes_fetched < PATCHED_BYTES_MAX, !changed_on_the_spot, "{result:?}");
+        tiers.stop().await;
+    }
 }
