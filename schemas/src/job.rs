@@ -97,6 +97,10 @@ pub struct RevisionRef {
     pub header: Digest,
 }
 
+/// So many revisions before a new one have a patch to it: builders make them, sites ask for them. Who is further behind
+/// takes index and frames.
+pub const PATCHED_REVISIONS_MAX: u64 = 3;
+
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct BuildTask {
@@ -111,6 +115,10 @@ pub struct BuildTask {
     /// The newest good revision: what is unchanged is taken from it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub previous: Option<RevisionRef>,
+    /// Revisions before `previous`, newest first, that get a patch to the new one as well.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 2))]
+    pub earlier: Vec<RevisionRef>,
     /// Read everything again, and record a revision only if content changed all the same.
     #[serde(default)]
     pub read_all: bool,

@@ -111,7 +111,7 @@ pub struct SendResult {
     pub bytes_content: u64,
     /// Compressed bytes of all frames of the revision.
     pub bytes_stored: u64,
-    /// Compressed bytes that this site lacked, index and header included.
+    /// Compressed bytes that this site lacked, index and header included; of what came as a patch, the patch's.
     pub bytes_needed: u64,
     /// Bytes that crossed the link for it; above `bytes_needed` after an interruption.
     pub bytes_fetched: u64,

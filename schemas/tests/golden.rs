@@ -42,7 +42,7 @@ fn samples_of_version_one_decode_and_encode_to_the_same() {
             ("control", 5),
             ("definitions", 2),
             ("header", 1),
-            ("job", 6),
+            ("job", 7),
             ("reply", 3),
             ("report", 7),
             ("request", 9)

@@ -15,7 +15,7 @@ use schemas::{BuildResult, BuildTask, CollectResult, CollectTask, Digest, Fault,
 use tokio::task::spawn_blocking;
 use worker::{Context, ProgressHandle};
 
-use crate::patches::{Pair, Patcher};
+use crate::patches::{Patcher, Stored, ToPatch};
 use crate::previous::Previous;
 use crate::upload::{Line, Uploaded};
 use crate::{collect, fault, hints_file, patches, previous, upload};
@@ -126,15 +126,16 @@ impl<'a> Run<'a> {
         let (built, mut uploaded) = self.read_and_upload(tree, hints, previous.clone()).await?;
         let built = Arc::new(built);
         let unchanged = previous.as_ref().is_some_and(|previous| built.is_same_as(&previous.index));
-        let revision = match unchanged {
+        let published = match unchanged {
             true => None,
             false => Some(self.publish(&built, previous.clone(), &mut uploaded).await?),
         };
         self.remember(built.clone()).await?;
         let totals = built.index.totals();
         let (files_read, bytes_read) = (built.files_read, built.bytes_read);
-        if let (Some(previous), Some(revision)) = (previous, &revision) {
-            self.patch(&previous, built, revision);
+        let (revision, index) = published.unzip();
+        if let (Some(previous), Some(index)) = (previous, index) {
+            self.patch(previous, built, index);
         }
         Ok(BuildResult {
             revision,
@@ -211,7 +212,7 @@ impl<'a> Run<'a> {
         built: &Arc<Built>,
         previous: Option<Arc<Previous>>,
         uploaded: &mut Uploaded,
-    ) -> Result<NewRevision, Fault> {
+    ) -> Result<(NewRevision, Stored), Fault> {
         let (blobs, store) = (&*self.builder.blobs, self.task.store);
         self.go_on()?;
         self.progress.step("index");
@@ -220,7 +221,8 @@ impl<'a> Run<'a> {
         let EncodedIndex { at, bytes } = index;
         let bytes = Bytes::from(bytes);
         let put = upload::put(blobs, Key::index(store, at.digest), bytes.clone());
-        let (put, patched) = tokio::join!(put, patches::put_index(blobs, store, previous, (at, bytes)));
+        let stored = Stored { at, bytes };
+        let (put, patched) = tokio::join!(put, patches::put_index(blobs, store, previous, stored.clone()));
         uploaded.add(put?);
         uploaded.add(patched);
         self.go_on()?;
@@ -234,7 +236,7 @@ impl<'a> Run<'a> {
             bytes: pack.bytes,
             new: built.new_packs.contains(&pack.digest),
         };
-        Ok(NewRevision {
+        let revision = NewRevision {
             number: head.number,
             header: digest,
             header_bytes,
@@ -246,15 +248,15 @@ impl<'a> Run<'a> {
             bytes: head.bytes,
             stored_bytes: head.packs.iter().map(|pack| pack.bytes).sum(),
             packs: head.packs.iter().map(pack_use).collect(),
-        })
+        };
+        Ok((revision, stored))
     }
 
     /// Patches of frames are made later, by somebody else.
-    fn patch(&self, previous: &Previous, built: Arc<Built>, revision: &NewRevision) {
+    fn patch(&self, previous: Arc<Previous>, built: Arc<Built>, stored: Stored) {
         if let (Some(patcher), Some(built)) = (&self.builder.patcher, Arc::into_inner(built)) {
-            let digests = (previous.digest, revision.index);
-            let (base, new) = (previous.index.clone(), Arc::new(built.index));
-            patcher.take(Pair { store: self.task.store, base, new, digests });
+            let (store, earlier) = (self.task.store, self.task.earlier.clone());
+            patcher.take(ToPatch { store, previous, earlier, new: Arc::new(built.index), stored });
         }
     }
 

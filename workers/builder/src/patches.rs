@@ -8,12 +8,13 @@ use blobs::{Blobs, Key};
 use bytes::Bytes;
 use package::Index;
 use package::patch::{self, IndexContent, PartWriter, PatchName, Region, make_index};
-use schemas::{Digest, IndexRef, StoreId};
+use schemas::job::PATCHED_REVISIONS_MAX;
+use schemas::{Digest, IndexRef, RevisionRef, StoreId};
 use tokio::sync::mpsc;
 use tokio::task::{JoinHandle, spawn_blocking};
 use tokio_util::sync::CancellationToken;
 
-use crate::previous::Previous;
+use crate::previous::{Previous, load_earlier};
 use crate::read_back::{ReadBackError, Wanted, read_back};
 use crate::upload::{self, Uploaded};
 
@@ -28,7 +29,7 @@ pub(crate) async fn put_index(
     blobs: &dyn Blobs,
     store: StoreId,
     previous: Option<Arc<Previous>>,
-    (at, stored): (IndexRef, Bytes),
+    Stored { at, bytes: stored }: Stored,
 ) -> Uploaded {
     let Some(previous) = previous else { return Uploaded::default() };
     let name = PatchName::index(previous.digest, at.digest);
@@ -57,29 +58,60 @@ async fn put(blobs: &dyn Blobs, store: StoreId, name: &PatchName, patch: Vec<u8>
     }
 }
 
+/// An index as it is stored.
+#[derive(Clone)]
+pub(crate) struct Stored {
+    pub at: IndexRef,
+    pub bytes: Bytes,
+}
+
+/// A revision in storage, and those before it that get patches to it. The index's patch against `previous` is there.
+pub(crate) struct ToPatch {
+    pub store: StoreId,
+    pub previous: Arc<Previous>,
+    pub earlier: Vec<RevisionRef>,
+    pub new: Arc<Index>,
+    pub stored: Stored,
+}
+
 /// Two revisions of a distribution, both in storage.
 #[derive(Clone)]
-pub(crate) struct Pair {
-    pub store: StoreId,
-    pub base: Arc<Index>,
-    pub new: Arc<Index>,
-    /// Of the two indexes as they are stored.
-    pub digests: (Digest, Digest),
+struct Pair {
+    store: StoreId,
+    base: Arc<Previous>,
+    new: Arc<Index>,
+    new_digest: Digest,
+}
+
+impl ToPatch {
+    async fn put(&self, blobs: &dyn Blobs) -> Result<(), ReadBackError> {
+        put_frames(blobs, &self.with(self.previous.clone())).await?;
+        for &earlier in self.earlier.iter().take(PATCHED_REVISIONS_MAX as usize - 1) {
+            let Some(base) = load_earlier(blobs, self.store, earlier).await.map(Arc::new) else { continue };
+            put_index(blobs, self.store, Some(base.clone()), self.stored.clone()).await;
+            put_frames(blobs, &self.with(base)).await?;
+        }
+        Ok(())
+    }
+
+    fn with(&self, base: Arc<Previous>) -> Pair {
+        Pair { store: self.store, base, new: self.new.clone(), new_digest: self.stored.at.digest }
+    }
 }
 
 /// Makes patches of frames beside the builds, until it is stopped.
 pub struct Patcher {
-    line: mpsc::Sender<Pair>,
+    line: mpsc::Sender<ToPatch>,
     task: JoinHandle<()>,
 }
 
 impl Patcher {
     pub fn start(blobs: Arc<dyn Blobs>, stop: CancellationToken) -> Patcher {
-        let (line, mut pairs) = mpsc::channel::<Pair>(WAITING_MAX);
+        let (line, mut revisions) = mpsc::channel::<ToPatch>(WAITING_MAX);
         let work = async move {
-            while let Some(pair) = pairs.recv().await {
-                if let Err(error) = put_frames(&*blobs, &pair).await {
-                    tracing::warn!(store = %pair.store, %error, "patches of frames were not made");
+            while let Some(revision) = revisions.recv().await {
+                if let Err(error) = revision.put(&*blobs).await {
+                    tracing::warn!(store = %revision.store, %error, "patches of frames were not made");
                 }
             }
         };
@@ -94,9 +126,9 @@ impl Patcher {
     }
 
     /// Returns at once: nobody waits for a patch.
-    pub(crate) fn take(&self, pair: Pair) {
-        let store = pair.store;
-        if self.line.try_send(pair).is_err() {
+    pub(crate) fn take(&self, revision: ToPatch) {
+        let store = revision.store;
+        if self.line.try_send(revision).is_err() {
             tracing::info!(%store, "too many revisions wait for their patches: this one gets none");
         }
     }
@@ -127,7 +159,7 @@ async fn put_frames(blobs: &dyn Blobs, pair: &Pair) -> Result<(), ReadBackError>
         if count == 1 && writer.is_empty() {
             break;
         }
-        let name = PatchName::frames(pair.digests.0, pair.digests.1, part);
+        let name = PatchName::frames(pair.base.digest, pair.new_digest, part);
         put(blobs, pair.store, &name, writer.finish(&name, count)).await;
     }
     Ok(())
@@ -136,11 +168,12 @@ async fn put_frames(blobs: &dyn Blobs, pair: &Pair) -> Result<(), ReadBackError>
 /// The plan, without the regions that would need more to be read back than is worth it.
 fn within_reach(pair: &Pair) -> Vec<Vec<Region>> {
     let mut left = READ_BYTES_MAX;
-    let mut parts = patch::plan(&pair.base, &pair.new);
+    let mut parts = patch::plan(&pair.base.index, &pair.new);
     for part in &mut parts {
         part.retain(|region| {
-            let frames: HashSet<u32> = region.bases.iter().map(|&at| pair.base.chunks[at as usize].frame).collect();
-            let base: u64 = frames.iter().map(|&at| u64::from(pair.base.frames[at as usize].stored_bytes)).sum();
+            let frames: HashSet<u32> =
+                region.bases.iter().map(|&at| pair.base.index.chunks[at as usize].frame).collect();
+            let base: u64 = frames.iter().map(|&at| u64::from(pair.base.index.frames[at as usize].stored_bytes)).sum();
             let rest = left.checked_sub(base + region.stored_bytes(&pair.new));
             left = rest.unwrap_or(left);
             rest.is_some()
@@ -151,11 +184,11 @@ fn within_reach(pair: &Pair) -> Vec<Vec<Region>> {
 
 async fn base_of(blobs: &dyn Blobs, pair: &Pair, region: &Region) -> Result<Vec<u8>, ReadBackError> {
     let wanted = region.bases.iter().map(|&id| {
-        let chunk = &pair.base.chunks[id as usize];
+        let chunk = &pair.base.index.chunks[id as usize];
         let part = chunk.offset as usize..(chunk.offset + chunk.bytes) as usize;
         Wanted { frame: chunk.frame, part, id }
     });
-    let found = read_back(blobs, pair.store, &pair.base, wanted.collect()).await?;
+    let found = read_back(blobs, pair.store, &pair.base.index, wanted.collect()).await?;
     Ok(joined(&region.bases, &found))
 }
 

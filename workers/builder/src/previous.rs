@@ -7,7 +7,7 @@ use blobs::{BlobError, Blobs, Key};
 use bytes::Bytes;
 use package::limits::{HEADER_BYTES_MAX, INDEX_BYTES_MAX};
 use package::{FormatError, Index, header};
-use schemas::{BuildTask, Digest, Fault, Header, RevisionRef};
+use schemas::{BuildTask, Digest, Fault, Header, RevisionRef, StoreId};
 
 use crate::fault;
 
@@ -20,7 +20,7 @@ pub(crate) struct Previous {
 
 pub(crate) async fn load(blobs: &dyn Blobs, task: &BuildTask) -> Result<Option<Previous>, Fault> {
     let Some(previous) = task.previous else { return Ok(None) };
-    match try_load(blobs, task, previous).await {
+    match try_load(blobs, task.store, previous).await {
         Ok(previous) => Ok(Some(previous)),
         Err(Unread::Storage(
             error @ (BlobError::Absent { .. } | BlobError::TooLarge { .. } | BlobError::Damaged { .. }),
@@ -29,6 +29,18 @@ pub(crate) async fn load(blobs: &dyn Blobs, task: &BuildTask) -> Result<Option<P
         Err(Unread::Storage(error)) => Err(fault::of_storage(&error)),
         Err(Unread::Thread(fault)) => Err(fault),
     }
+}
+
+/// A revision that nothing stands on; why it cannot be read is logged.
+pub(crate) async fn load_earlier(blobs: &dyn Blobs, store: StoreId, earlier: RevisionRef) -> Option<Previous> {
+    let why = match try_load(blobs, store, earlier).await {
+        Ok(previous) => return Some(previous),
+        Err(Unread::Storage(error)) => error.to_string(),
+        Err(Unread::Format(error)) => error.to_string(),
+        Err(Unread::Thread(fault)) => fault.to_string(),
+    };
+    tracing::info!(%store, revision = earlier.number, why, "an earlier revision gets no patch");
+    None
 }
 
 fn without(task: &BuildTask, error: &dyn std::fmt::Display) -> Option<Previous> {
@@ -43,15 +55,15 @@ enum Unread {
     Thread(Fault),
 }
 
-async fn try_load(blobs: &dyn Blobs, task: &BuildTask, previous: RevisionRef) -> Result<Previous, Unread> {
-    let key = Key::header(task.store, previous.header);
+async fn try_load(blobs: &dyn Blobs, store: StoreId, previous: RevisionRef) -> Result<Previous, Unread> {
+    let key = Key::header(store, previous.header);
     let bytes = blobs.get(&key, HEADER_BYTES_MAX).await.map_err(Unread::Storage)?;
     let header = header::open(&bytes, &previous.header).map_err(Unread::Format)?;
-    if header.store != task.store {
+    if header.store != store {
         let reason = format!("it is of the store {}", header.store);
         return Err(Unread::Format(FormatError::Damaged { what: "the previous header", reason }));
     }
-    let key = Key::index(task.store, header.index.digest);
+    let key = Key::index(store, header.index.digest);
     let bytes = blobs.get(&key, header.index.bytes.min(INDEX_BYTES_MAX)).await.map_err(Unread::Storage)?;
     open_index(header, bytes).await
 }

@@ -291,3 +291,26 @@ async fn a_stopped_patcher_takes_nothing_and_ends() {
     let name = PatchName::frames(digests.0, digests.1, 0);
     assert_eq!(place.blobs.size(&Key::patch(place.store, name.digest())).await.unwrap(), None);
 }
+
+#[tokio::test]
+async fn revisions_before_the_last_one_get_their_patches_too() {
+    let place = Place::new();
+    let first = first_of_two(&place).await;
+    place.write("d2/2", "changed once");
+    let second = place.build(2, Some(reference(&first))).await.unwrap();
+    edit(&place);
+    let gone = schemas::RevisionRef { number: 0, header: schemas::Digest::of(b"gone") };
+    let task = place.task(3, Some(reference(&second)));
+    let task = schemas::BuildTask { earlier: vec![gone, reference(&first)], ..task };
+    let builder = place.builder().with_patcher(Patcher::start(place.blobs.clone(), CancellationToken::new()));
+    let third = builder.build(&task, &Context::detached()).await.unwrap();
+    builder.patched().await;
+    let new = index_ref(&place, &third).await.digest;
+    for base in [&first, &second] {
+        let base = index_ref(&place, base).await.digest;
+        for name in [PatchName::index(base, new), PatchName::frames(base, new, 0)] {
+            let key = Key::patch(place.store, name.digest());
+            assert!(place.blobs.size(&key).await.unwrap().is_some(), "{name:?}");
+        }
+    }
+}

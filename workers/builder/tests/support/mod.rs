@@ -106,6 +106,7 @@ impl Place {
             number,
             sources: vec![FileSource { path, into: None, include: Vec::new(), exclude: Vec::new() }],
             previous,
+            earlier: Vec::new(),
             read_all: false,
             keep: Vec::new(),
             lease_s: 60,

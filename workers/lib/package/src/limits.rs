@@ -41,7 +41,7 @@ pub const LINK_BYTES_MAX: usize = 4_095;
 /// Indexes above it, uncompressed, are not patched: both sides hold two of them at once. About three million files.
 pub const INDEX_PATCH_RAW_BYTES_MAX: u64 = 256 << 20;
 /// So many revisions before a new one it may be a patch of: what a site asks for.
-pub const PATCH_BASES_MAX: u64 = 1;
+pub const PATCH_BASES_MAX: u64 = schemas::job::PATCHED_REVISIONS_MAX;
 /// What a reader accepts as a patch.
 pub const PATCH_BYTES_MAX: u64 = 64 << 20;
 /// Content of one region, and content of what it is compared with.

@@ -4,6 +4,7 @@
 use std::collections::{BTreeSet, HashMap};
 
 use schemas::definitions::Priority;
+use schemas::job::PATCHED_REVISIONS_MAX;
 use schemas::{
     BuildTask, CollectTask, ContentSource, ExtractTask, Follow, JobMessage, Keep, Lane, OriginRate, QueueName,
     RevisionRef, SCHEMA, SendTask, Seq, Settings, SubscriberName, Task,
@@ -142,6 +143,7 @@ impl Beside {
                     number: previous.map_or(1, |p| p.number + 1),
                     sources,
                     previous,
+                    earlier: self.earlier(&job.raw.distribution, previous),
                     read_all,
                     keep,
                     lease_s: BUILD_LEASE_S,
@@ -223,6 +225,15 @@ impl Beside {
 
 fn parse<T: TryFrom<String>>(name: &str, job: &JobRow) -> Result<T, RecordsError> {
     T::try_from(name.to_owned()).map_err(|_| RecordsError::Corrupt(format!("job {}: `{name}` is no name", job.id)))
+}
+
+impl Beside {
+    /// What gets a patch beside the newest revision.
+    fn earlier(&self, distribution: &str, newest: Option<RevisionRef>) -> Vec<RevisionRef> {
+        let Some(newest) = newest.map(|newest| newest.number as i64) else { return Vec::new() };
+        let before = (1..PATCHED_REVISIONS_MAX as i64).map(|back| (distribution.to_owned(), newest - back));
+        before.filter_map(|revision| self.headers.get(&revision).copied()).collect()
+    }
 }
 
 type Headers = (HashMap<(String, i64), RevisionRef>, HashMap<String, RevisionRef>);

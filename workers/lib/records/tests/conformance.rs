@@ -71,6 +71,7 @@ both!(
     publishing::what_was_never_confirmed_is_claimed_again_under_a_new_number,
     publishing::a_new_epoch_publishes_what_waited_again,
     publishing::an_extract_travels_in_its_sends_message,
+    publishing::a_build_knows_the_revisions_that_get_a_patch_to_its_own,
     sweeping::a_lost_wake_up_is_found_by_query,
     sweeping::a_builder_past_its_lease_loses_the_job,
     sweeping::an_outage_of_the_recorder_longer_than_every_lease_kills_no_healthy_work,

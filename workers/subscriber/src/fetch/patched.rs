@@ -20,9 +20,9 @@ pub async fn index(fetch: &Fetch<'_>, header: &Header) -> Result<Option<(Bytes, 
     if header.index.bytes < WORTH_ASKING_BYTES {
         return Ok(None);
     }
-    for base in bases(fetch).await? {
+    if let Some(base) = base(fetch).await? {
         let name = PatchName::index(base.digest, header.index.digest);
-        let Some(object) = ask(fetch, &name, header.index.bytes).await? else { continue };
+        let Some(object) = ask(fetch, &name, header.index.bytes).await? else { return Ok(None) };
         let (store, id, at, bytes) = (fetch.depot.store.clone(), fetch.id, header.index, object.len() as u64);
         let patched = blocking(move || patched_index(&store, id, &base, &name, &object, &at)).await?;
         match patched {
@@ -57,10 +57,10 @@ fn patched_index(
     Ok(patch::apply_index(name, object, &IndexContent::of(&base)?, at)?.bytes.into())
 }
 
-/// Indexes held here that a patch may start from, the likeliest first.
-pub async fn bases(fetch: &Fetch<'_>) -> Result<Vec<IndexRef>, Halt> {
+/// The index held here that a patch may start from: of the newest revision before, since its patch is made first.
+pub async fn base(fetch: &Fetch<'_>) -> Result<Option<IndexRef>, Halt> {
     let (store, id, number) = (fetch.depot.store.clone(), fetch.id, fetch.revision.number);
-    blocking(move || store.bases(id, number, PATCH_BASES_MAX).map_err(store_fault)).await?
+    blocking(move || store.base(id, number, PATCH_BASES_MAX).map_err(store_fault)).await?
 }
 
 /// The patch of this name, whole; kept if children may ask for it.

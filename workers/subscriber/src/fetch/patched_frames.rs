@@ -14,7 +14,7 @@ use package::{Index, Tables, decode_frame};
 use schemas::{IndexRef, StoreId};
 
 use super::manifest::Manifest;
-use super::patched::{Unusable, WORTH_ASKING_BYTES, ask, bases};
+use super::patched::{Unusable, WORTH_ASKING_BYTES, ask, base};
 use super::{Fetch, Patched, Plan};
 use crate::halt::{Halt, blocking};
 use crate::store::{FrameRef, Store, StoreError};
@@ -26,46 +26,53 @@ const THREADS_MAX: usize = 2;
 pub async fn bring(
     fetch: &Fetch<'_>,
     manifest: &Manifest,
-    mut plan: Plan,
+    plan: Plan,
     held: Option<Arc<Held>>,
 ) -> Result<Patched, Halt> {
-    let mut bytes = 0;
-    if plan.bytes < WORTH_ASKING_BYTES {
-        return Ok(Patched { plan, bytes });
+    let mut patched = Patched { plan, bytes: 0 };
+    if patched.plan.bytes < WORTH_ASKING_BYTES {
+        return Ok(patched);
     }
-    for base in bases(fetch).await? {
-        let mut parts = 1;
-        let mut part = 0;
-        while part < parts && plan.bytes >= WORTH_ASKING_BYTES {
-            let name = PatchName::frames(base.digest, manifest.header.index.digest, part);
-            let Some(object) = ask(fetch, &name, plan.bytes.min(PATCH_BYTES_MAX)).await? else { break };
-            let object_bytes = object.len() as u64;
-            let workshop = Workshop {
-                store: fetch.depot.store.clone(),
-                id: fetch.id,
-                index: manifest.index.clone(),
-                held: held.clone(),
-                wanted: plan.frames.iter().copied().collect(),
-            };
-            let made = blocking(move || workshop.make(&base, &name, &object)).await?;
-            let (made, of_parts) = match made {
-                Ok(made) => made,
-                Err(error) => {
-                    tracing::warn!(store = %fetch.id, part, %error, "a patch of frames is not used");
-                    break;
-                }
-            };
-            if !made.is_empty() {
-                bytes += object_bytes;
+    let Some(base) = base(fetch).await? else { return Ok(patched) };
+    let (mut part, mut parts) = (0, 1);
+    while part < parts && patched.plan.bytes >= WORTH_ASKING_BYTES {
+        let name = PatchName::frames(base.digest, manifest.header.index.digest, part);
+        let bytes_max = patched.plan.bytes.min(PATCH_BYTES_MAX);
+        let Some(object) = ask(fetch, &name, bytes_max).await? else { break };
+        let workshop = Workshop {
+            store: fetch.depot.store.clone(),
+            id: fetch.id,
+            index: manifest.index.clone(),
+            held: held.clone(),
+            wanted: patched.plan.frames.iter().copied().collect(),
+        };
+        let bytes = object.len() as u64;
+        match blocking(move || workshop.make(&base, &name, &object)).await? {
+            Ok((made, of)) => {
+                parts = of;
+                patched.without(&made, bytes, manifest, fetch);
             }
-            let before = plan.bytes;
-            plan.frames.retain(|frame| !made.contains(frame));
-            plan = Plan::of(&manifest.index, plan.frames);
-            fetch.context.progress.add_bytes(before - plan.bytes);
-            (parts, part) = (of_parts, part + 1);
+            Err(error) => {
+                tracing::warn!(store = %fetch.id, part, %error, "a patch of frames is not used");
+                break;
+            }
         }
+        part += 1;
     }
-    Ok(Patched { plan, bytes })
+    Ok(patched)
+}
+
+impl Patched {
+    fn without(&mut self, made: &HashSet<u32>, bytes: u64, manifest: &Manifest, fetch: &Fetch<'_>) {
+        if made.is_empty() {
+            return;
+        }
+        let before = self.plan.bytes;
+        let left = self.plan.frames.iter().copied().filter(|frame| !made.contains(frame)).collect();
+        self.plan = Plan::of(&manifest.index, left);
+        self.bytes += bytes;
+        fetch.context.progress.add_bytes(before - self.plan.bytes);
+    }
 }
 
 /// What putting frames together takes.

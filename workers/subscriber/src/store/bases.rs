@@ -12,20 +12,20 @@ use super::{Store, StoreError, objects};
 const HEADERS_LOOKED_AT_MAX: usize = 64;
 
 impl Store {
-    /// The indexes of the `reach` revisions before `number`, as far as their headers and they themselves are held, newest
-    /// first. A header is held only once everything that it names was.
-    pub fn bases(&self, store: StoreId, number: u64, reach: u64) -> Result<Vec<IndexRef>, StoreError> {
-        let mut found = Vec::new();
+    /// The index of the newest held revision among the `reach` ones before `number`. A header is held only once everything
+    /// that it names was.
+    pub fn base(&self, store: StoreId, number: u64, reach: u64) -> Result<Option<IndexRef>, StoreError> {
+        let mut found: Option<(u64, IndexRef)> = None;
         for key in self.newest_headers(store)? {
             let Some(bytes) = self.object(&key)? else { continue };
             let Ok(header) = package::header::decode(&bytes) else { continue };
-            let reached = header.number < number && header.number + reach >= number;
-            if reached && self.holds(&Key::index(store, header.index.digest)) {
-                found.push((header.number, header.index));
+            let reached = header.number < number && header.number.saturating_add(reach) >= number;
+            let newer = found.is_none_or(|(number, _)| number < header.number);
+            if reached && newer && self.holds(&Key::index(store, header.index.digest)) {
+                found = Some((header.number, header.index));
             }
         }
-        found.sort_unstable_by_key(|(number, _)| Reverse(*number));
-        Ok(found.into_iter().map(|(_, index)| index).collect())
+        Ok(found.map(|(_, index)| index))
     }
 
     fn newest_headers(&self, store: StoreId) -> Result<Vec<Key>, StoreError> {

@@ -1,7 +1,7 @@
 use records::Published;
 use schemas::Task;
 
-use super::{FLEET, Scene, carried, send};
+use super::{FLEET, Scene, build, carried, send};
 
 pub async fn a_publisher_that_wakes_late_changes_nothing(scene: &Scene) {
     scene.revision("antivirus", 1).await;
@@ -55,4 +55,14 @@ pub async fn an_extract_travels_in_its_sends_message(scene: &Scene) {
     assert_eq!((then.job, then.task.revision), (extract.id, task.revision));
     let settings = message.settings.as_ref().expect("the site has no settings yet");
     assert_eq!(settings.variables["DEST"], "/srv");
+}
+
+pub async fn a_build_knows_the_revisions_that_get_a_patch_to_its_own(scene: &Scene) {
+    for number in 1..=4 {
+        scene.revision("antivirus", number).await;
+    }
+    let (_, inserted) = scene.plan(&[build("antivirus")]).await;
+    let Task::Build(task) = &inserted.publish[0].message.task else { panic!("{inserted:?}") };
+    assert_eq!((task.number, task.previous.map(|previous| previous.number)), (5, Some(4)));
+    assert_eq!(task.earlier.iter().map(|earlier| earlier.number).collect::<Vec<_>>(), [3, 2], "and not all");
 }

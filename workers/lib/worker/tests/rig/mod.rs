@@ -60,6 +60,7 @@ pub fn job(number: u128, attempt: u32) -> JobMessage {
             number: 1,
             sources: vec![],
             previous: None,
+            earlier: Vec::new(),
             read_all: false,
             keep: Vec::new(),
             lease_s: 60,

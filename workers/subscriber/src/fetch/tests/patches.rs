@@ -246,3 +246,25 @@ async fn a_patch_whose_base_has_left_the_store_is_not_used() {
     assert_eq!(brought.patches, 0);
     assert!(brought.frames > bench.new_frames(), "the old ones are lacking too");
 }
+
+#[tokio::test]
+async fn a_site_that_missed_a_revision_takes_the_patch_from_what_it_holds() {
+    let bench = Bench::new().await;
+    let origin = Origin::open(&bench.dir.path().join("origin"));
+    fs::write(bench.dir.path().join("tree/one-more"), "").unwrap();
+    let v3 = origin.publish(3, &bench.dir.path().join("tree"), Some(&bench.v2)).await;
+    origin.patch_index(&bench.v1, &v3).await;
+    origin.patch_frames(&bench.v1, &v3).await;
+    let brought = bench.bring(&v3).await;
+    assert!(brought.lacked < v3.sealed.at.bytes / 10 && brought.frames == 0, "{} bytes", brought.bytes());
+}
+
+#[tokio::test]
+async fn a_site_too_far_behind_asks_for_no_patch() {
+    let bench = Bench::new().await;
+    let base = |number| bench.depot.store.base(bench.v1.store, number, 3).unwrap();
+    assert_eq!([2, 4].map(base), [Some(bench.v1.sealed.at); 2]);
+    assert_eq!([1, 5].map(base), [None; 2]);
+    bench.bring(&bench.v2).await;
+    assert_eq!(base(4), Some(bench.v2.sealed.at), "the newest that is held");
+}
