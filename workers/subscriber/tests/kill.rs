@@ -156,6 +156,33 @@ async fn a_download_that_was_killed_goes_on_with_the_frames_that_remain() {
 }
 
 #[tokio::test]
+async fn a_download_killed_among_its_patches_ends_with_the_whole_tree() {
+    for (step, count) in [("patch", 1), ("patch", 2), ("patched", 1)] {
+        let mut world = World::new().await;
+        let [v1, v2] = ["v1", "v2"].map(|name| tree(&world.path(name), 600, 200, 1));
+        let mut content_of_large = fixture::origin::noise(60_000, 1);
+        std::fs::write(v1.join("large"), &content_of_large).unwrap();
+        content_of_large.splice(30_000..30_000, *b"an insertion");
+        std::fs::write(v2.join("large"), content_of_large).unwrap();
+        let v1 = world.origin().publish(1, &v1, None).await;
+        let v2 = world.origin().publish(2, &v2, Some(&v1)).await;
+        world.origin().patch_frames(&v1, &v2).await;
+        let site = world.start();
+        world.subscribe().await;
+        world.publish(&send_then_extract("a", 1, v1.store, v1.revision)).await;
+        world.end_of(job("a-extract")).await;
+        site.stop().await;
+        die_at(&world, &send_then_extract("b", 2, v2.store, v2.revision), step, count);
+        let site = world.start();
+        let result = sent(&world.end_of(job("b")).await).clone();
+        assert!(result.bytes_fetched >= result.bytes_needed, "{result:?}");
+        extracted(&world.end_of(job("b-extract")).await);
+        assert_eq!(content(&world.target()), content(&v2.tree), "killed at {step} {count}");
+        site.stop().await;
+    }
+}
+
+#[tokio::test]
 async fn an_extract_killed_at_any_step_ends_once_with_the_whole_tree() {
     for (step, count) in [("stage", 1), ("file", 7), ("sync", 1), ("swap", 1), ("swapped", 1), ("commit", 1)] {
         let mut world = World::new().await;

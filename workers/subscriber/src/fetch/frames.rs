@@ -95,10 +95,7 @@ fn next_batch(index: &Index, waiting: &mut VecDeque<u32>, bytes_max: u64) -> Opt
 
 /// Asks the sources in order until every frame of the batch is in the store.
 async fn request(fetch: &Fetch<'_>, index: &Arc<Index>, batch: Vec<u32>) -> Result<Answered, Halt> {
-    if let Some(observe) = fetch.depot.observe.clone() {
-        let seen = blocking(move || observe("download")).await?;
-        seen.map_err(|e| Halt::transient("store-failed", e.to_string()))?;
-    }
+    fetch.observe("download").await?;
     let bytes_of =
         |frames: &[u32]| frames.iter().map(|&f| u64::from(index.frames[f as usize].stored_bytes)).sum::<u64>();
     let whole = bytes_of(&batch);

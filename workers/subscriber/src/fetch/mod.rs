@@ -150,6 +150,12 @@ impl<'a> Fetch<'a> {
         self.supply.bytes()
     }
 
+    async fn observe(&self, step: &'static str) -> Result<(), Halt> {
+        let Some(observe) = self.depot.observe.clone() else { return Ok(()) };
+        let seen = blocking(move || observe(step)).await?;
+        seen.map_err(|e| Halt::transient("store-failed", e.to_string()))
+    }
+
     /// A whole object with the digest of its key, from the first source that has it so.
     async fn object(&self, key: Key, bytes_max: u64) -> Result<Bytes, Halt> {
         for round in 0.. {

@@ -65,6 +65,7 @@ pub async fn base(fetch: &Fetch<'_>) -> Result<Option<IndexRef>, Halt> {
 
 /// The patch of this name, whole; kept if children may ask for it.
 pub async fn ask(fetch: &Fetch<'_>, name: &PatchName, bytes_max: u64) -> Result<Option<Bytes>, Halt> {
+    fetch.observe("patch").await?;
     let key = Key::patch(fetch.id, name.digest());
     let (store, for_children) = (fetch.depot.store.clone(), fetch.for_children);
     let held = blocking(move || if for_children { store.object(&key) } else { Ok(None) });

@@ -47,6 +47,7 @@ pub async fn bring(
             wanted: patched.plan.frames.iter().copied().collect(),
         };
         let bytes = object.len() as u64;
+        fetch.observe("patched").await?;
         match blocking(move || workshop.make(&base, &name, &object)).await? {
             Ok((made, of)) => {
                 parts = of;

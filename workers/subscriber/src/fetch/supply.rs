@@ -85,8 +85,8 @@ impl Supply {
                     supplier.count(bytes.len() as u64);
                     return Some((supplier, bytes));
                 }
-                Ok(Err(BlobError::Transient { .. } | BlobError::Refused { .. })) | Err(_) => {}
-                Ok(Err(_)) => return None,
+                Ok(Err(BlobError::Transient { .. } | BlobError::Refused { .. })) => {}
+                Ok(Err(_)) | Err(_) => return None,
             }
         }
         None
