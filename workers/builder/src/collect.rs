@@ -8,7 +8,9 @@ use std::time::{Duration, Instant};
 use blobs::{Blobs, Key, ObjectKind};
 use package::header;
 use package::limits::HEADER_BYTES_MAX;
+use package::patch::names_between;
 use schemas::collect::{Listed, ORPHANS_MAX};
+use schemas::job::PATCHED_REVISIONS_MAX;
 use schemas::{CollectResult, CollectTask, Digest, Fault, StoredObject};
 use tokio::task::JoinSet;
 use worker::Context;
@@ -98,12 +100,14 @@ struct Live {
     headers: HashSet<Digest>,
     indexes: HashSet<Digest>,
     packs: HashSet<Digest>,
+    patches: HashSet<Digest>,
 }
 
 impl Live {
     /// A live revision that cannot be read could lead anywhere: then nothing is an orphan.
     async fn read(blobs: &dyn Blobs, task: &CollectTask) -> Result<Live, Fault> {
         let mut live = Live::default();
+        let mut numbered = Vec::with_capacity(task.live.len());
         for digest in &task.live {
             let key = Key::header(task.store, *digest);
             let bytes = blobs.get(&key, HEADER_BYTES_MAX).await.map_err(|error| fault::of_storage(&error))?;
@@ -111,8 +115,10 @@ impl Live {
                 .map_err(|error| Fault::transient("header-unreadable", format!("header {digest}: {error}")))?;
             live.headers.insert(*digest);
             live.indexes.insert(header.index.digest);
+            numbered.push((header.number, header.index.digest));
             live.packs.extend(header.packs.iter().map(|pack| pack.digest));
         }
+        live.patches.extend(patches_among(&numbered));
         Ok(live)
     }
 
@@ -122,8 +128,18 @@ impl Live {
             ObjectKind::Header => self.headers.contains(&key.digest),
             ObjectKind::Index => self.indexes.contains(&key.digest),
             ObjectKind::Pack => self.packs.contains(&key.digest),
+            ObjectKind::Patch => self.patches.contains(&key.digest),
         }
     }
+}
+
+/// No header names a patch: whatever could lead from one live revision to a later one is live.
+fn patches_among(numbered: &[(u64, Digest)]) -> impl Iterator<Item = Digest> {
+    let from = move |&(to, new): &(u64, Digest)| {
+        let near = move |base: &&(u64, Digest)| base.0 < to && to - base.0 <= PATCHED_REVISIONS_MAX;
+        numbered.iter().filter(near).flat_map(move |&(_, base)| names_between(base, new))
+    };
+    numbered.iter().flat_map(from)
 }
 
 async fn orphans(blobs: &dyn Blobs, task: &CollectTask) -> Result<(Vec<StoredObject>, Option<Listed>), Fault> {

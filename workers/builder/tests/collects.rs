@@ -104,6 +104,28 @@ async fn an_object_that_no_live_revision_leads_to_is_an_orphan_whatever_it_is() 
 }
 
 #[tokio::test]
+async fn a_patch_lives_as_long_as_both_its_revisions() {
+    let place = Place::new();
+    place.write("a", "1");
+    let first = place.build(1, None).await.unwrap();
+    place.write("a", "2");
+    let second = place.build(2, Some(reference(&first))).await.unwrap();
+    let index = |built: &schemas::BuildResult| built.revision.as_ref().unwrap().index;
+    let forwards = package::patch::PatchName::frames(index(&first), index(&second), 0).digest();
+    let backwards = package::patch::PatchName::index(index(&second), index(&first)).digest();
+    for patch in [forwards, backwards] {
+        place.blobs.put(&Key::patch(place.store, patch), Bytes::from_static(b"patch")).await.unwrap();
+    }
+    let orphans = async |live: &[RevisionRef]| {
+        let result = place.builder().collect(&task(&place, &[], live, true), &Context::detached()).await.unwrap();
+        let is = |patch: Digest| result.orphans.iter().any(|orphan| orphan.object == format!("patches/{patch}"));
+        (is(forwards), is(backwards))
+    };
+    assert_eq!(orphans(&[reference(&first), reference(&second)]).await, (false, true), "none leads backwards");
+    assert_eq!(orphans(&[reference(&second)]).await, (true, true));
+}
+
+#[tokio::test]
 async fn a_live_revision_that_cannot_be_read_makes_nothing_an_orphan() {
     for gone in [true, false] {
         let place = Place::new();

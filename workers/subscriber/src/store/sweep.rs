@@ -12,11 +12,13 @@ use std::time::{Duration, Instant, SystemTime};
 
 use blobs::{Key, ObjectKind};
 use package::Index;
+use package::patch::names_between;
 use schemas::{Digest, Header, StoreId};
 
 use super::{Store, StoreError, UNFINISHED, lock, objects};
 
-/// An index without a header belongs to a download that did not end; it is kept this long, so that the download can go on.
+/// An index without a header, or a patch without its indexes, belongs to a download that did not end; it is kept this long, so
+/// that the download can go on.
 const UNFINISHED_KEPT: Duration = Duration::from_secs(24 * 3_600);
 /// What a child asked for stays this long after.
 const SERVED_KEPT: Duration = Duration::from_secs(600);
@@ -128,6 +130,9 @@ struct Named {
 impl Sweep<'_> {
     fn run(&self, freed: &mut u64) -> Result<Ended, StoreError> {
         let Some(named) = self.indexes(freed)? else { return Ok(Ended::Overtaken) };
+        if !self.patches(&named.indexes, freed)? {
+            return Ok(Ended::Overtaken);
+        }
         let mut packs = self.held.files(self.store)?;
         packs.retain(|key, _| key.kind == ObjectKind::Pack);
         let (staying, going): (BTreeMap<Key, u64>, BTreeMap<Key, u64>) =
@@ -180,6 +185,26 @@ impl Sweep<'_> {
             }
         }
         Ok(Some(named))
+    }
+
+    /// Removes patches that do not lead from one held revision to another. False: another index came meanwhile.
+    fn patches(&self, indexes: &[Digest], freed: &mut u64) -> Result<bool, StoreError> {
+        let leads_on = |&base: &Digest| indexes.iter().flat_map(move |&new| names_between(base, new));
+        let named: HashSet<Digest> = indexes.iter().flat_map(leads_on).collect();
+        let mut files = self.held.files(self.store)?;
+        files.retain(|key, _| key.kind == ObjectKind::Patch && !named.contains(&key.digest));
+        for (key, bytes) in files {
+            let path = self.held.path(&key);
+            // Of a download that has not put its index yet.
+            if self.downloading || is_young(&path) || self.held.is_being_served(&key) {
+                continue;
+            }
+            if self.held.unless_overtaken(self.seen, || objects::remove(&path))?.is_none() {
+                return Ok(false);
+            }
+            *freed += bytes;
+        }
+        Ok(true)
     }
 
     fn open(&self, digest: Digest) -> Result<Option<Index>, StoreError> {

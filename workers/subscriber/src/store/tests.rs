@@ -435,6 +435,27 @@ fn a_download_that_did_not_end_is_kept_and_one_that_is_too_old_is_not() {
 }
 
 #[test]
+fn a_patch_between_held_revisions_stays_and_an_old_one_of_a_dropped_revision_goes() {
+    let (root, store) = opened();
+    let (old, _new, first, second) = two_revisions(&store);
+    let index_of =
+        |digest| store.headers(old.store).unwrap().into_iter().find(|(held, _)| *held == digest).unwrap().1.index;
+    let name = package::patch::PatchName::index(index_of(first).digest, index_of(second).digest);
+    let key = Key::patch(old.store, name.digest());
+    store.put_object(&key, &package::patch::seal(&name, b"delta")).unwrap();
+    let path = root.path().join(key.to_string());
+    let days = std::time::SystemTime::now() - std::time::Duration::from_secs(3 * 86_400);
+    fs::File::options().write(true).open(&path).unwrap().set_modified(days).unwrap();
+    swept(&store, old.store);
+    assert!(path.exists(), "it leads from one held revision to another");
+    drop_revision(&store, old.store, first);
+    store.sweep(old.store, true, &std::sync::atomic::AtomicBool::new(false)).unwrap();
+    assert!(path.exists(), "a download is under way");
+    swept(&store, old.store);
+    assert!(!path.exists());
+}
+
+#[test]
 fn what_a_child_asked_for_lately_stays() {
     let (_root, store) = opened();
     let (old, _new, first, second) = two_revisions(&store);
