@@ -51,6 +51,11 @@ impl Leader {
             self.renewed = Instant::now();
             if let (Some(term), None) = (&self.term, &before) {
                 tracing::info!(term = term.term, holder = %term.holder, "leads");
+                let settled = tools.records.settle_zone_data(term).await?;
+                if settled > 0 {
+                    let version = domain::schedule::zone_data_version();
+                    tracing::info!(settled, version, "other time-zone data: when schedules are due was computed again");
+                }
             }
         }
         let Some(term) = self.term.clone() else { return Ok(()) };

@@ -120,13 +120,72 @@ fn every_hostile_definition_is_refused_with_its_stable_code() {
         ("groups: { g: nobody }".into(), "wrong-type", "groups.g"),
         // schedules
         (subscriber("extract: dayly"), "schedule-unknown", "subscribers.s1.extract"),
-        (subscriber("extract: { daily: all, at: '03:00' }"), "later-version", "subscribers.s1.extract.at"),
-        (subscriber("extract: { cron: '*/0 * * * *' }"), "later-version", "subscribers.s1.extract.cron"),
-        (subscriber("extract: { once: '9999-02-30T00:00' }"), "later-version", "subscribers.s1.extract.once"),
+        (subscriber("extract: daily"), "schedule-unknown", "subscribers.s1.extract"),
+        (subscriber("extract: { dialy: all, at: '03:00' }"), "schedule-unknown", "subscribers.s1.extract.dialy"),
+        (subscriber("extract: { daily: all }"), "schedule-time-missing", "subscribers.s1.extract"),
+        (subscriber("extract: { daily: all, at: 3 }"), "wrong-type", "subscribers.s1.extract.at"),
+        (subscriber("extract: { daily: all, at: '25:00' }"), "schedule-time-invalid", "subscribers.s1.extract.at"),
+        (subscriber("extract: { daily: [mon, 2], at: '03:00' }"), "wrong-type", "subscribers.s1.extract.daily"),
+        (subscriber("extract: { monthly: 32, at: '03:00' }"), "out-of-range", "subscribers.s1.extract.monthly"),
         (
-            subscriber("extract: { every: 10m, window: '20:00-05:00' }"),
+            subscriber("extract: { monthly: 1, delay_days: 32, at: '03:00' }"),
+            "out-of-range",
+            "subscribers.s1.extract.delay_days",
+        ),
+        (
+            subscriber("extract: { yearly: '02-30', at: '03:00' }"),
+            "schedule-date-invalid",
+            "subscribers.s1.extract.yearly",
+        ),
+        (
+            subscriber("extract: { cron: '*/0 * * * *', dialect: croner }"),
+            "cron-invalid",
+            "subscribers.s1.extract.cron",
+        ),
+        (
+            subscriber("extract: { cron: '* * * * * *', dialect: croner }"),
+            "schedule-too-often",
+            "subscribers.s1.extract.cron",
+        ),
+        (subscriber("extract: { cron: '0 2 * * *' }"), "cron-dialect-missing", "subscribers.s1.extract.cron"),
+        (
+            subscriber("extract: { cron: '0 2 * * *', dialect: quartz }"),
+            "value-unknown",
+            "subscribers.s1.extract.dialect",
+        ),
+        (
+            subscriber("extract: { cron: '0 2 30 2 *', dialect: croner }"),
+            "schedule-never-happens",
+            "subscribers.s1.extract",
+        ),
+        (
+            subscriber("extract: { once: '9999-02-20 00:00' }"),
+            "schedule-date-out-of-range",
+            "subscribers.s1.extract.once",
+        ),
+        (subscriber("extract: { once: '2026-02-30T00:00' }"), "schedule-date-invalid", "subscribers.s1.extract.once"),
+        (
+            subscriber("extract: { daily: all, at: '03:00', time_zone: ../../etc/passwd }"),
+            "time-zone-unknown",
+            "subscribers.s1.extract.time_zone",
+        ),
+        (
+            subscriber("extract: { daily: all, at: '03:00', catch_up: two }"),
+            "value-unknown",
+            "subscribers.s1.extract.catch_up",
+        ),
+        // what is read and not acted on yet
+        (subscriber("extract: { event: startup }"), "later-version", "subscribers.s1.extract.event"),
+        (subscriber("extract: { after: s2, delay: 30m }"), "later-version", "subscribers.s1.extract.after"),
+        (
+            subscriber("extract: { daily: all, window: '20:00-05:00', stop_at_end: true }"),
             "later-version",
-            "subscribers.s1.extract.window",
+            "subscribers.s1.extract.stop_at_end",
+        ),
+        (
+            subscriber("extract: { daily: all, at: '03:00', overlap: beside }"),
+            "later-version",
+            "subscribers.s1.extract.overlap",
         ),
         (subscriber("extract: 10m"), "schedule-unknown", "subscribers.s1.extract"),
         (subscriber("extract: { every: 0s }"), "span-invalid", "subscribers.s1.extract.every"),
@@ -194,15 +253,15 @@ fn a_message_names_file_line_field_and_what_is_allowed() {
     assert_eq!(
         listed(&errors),
         "test.yaml:5: channels.protect.send: unknown schedule kind `dayly` (`daily`?); \
-         allowed here: never, immediately, every: <span> (30s, 10m, 2h, 1d)"
+         allowed here: never, immediately, or one of once, every, daily, weekly, monthly, yearly, cron, \
+         such as `{ every: 10m }` or `{ monthly: second tuesday, at: \"02:00\" }`"
     );
     let errors = yaml("subscribers:\n  paris:\n    time_zome: UTC\n").unwrap_err();
     assert!(listed(&errors).starts_with("test.yaml:3: subscribers.paris.time_zome: unknown field `time_zome` (`time_zone`?); allowed here: title, labels,"));
     let errors = yaml("channels:\n  c:\n    distributions: []\n    send: { daily: all }\n").unwrap_err();
-    assert!(
-        listed(&errors)
-            .contains("test.yaml:4: channels.c.send.daily: schedule kind `daily` comes with a later version")
-    );
+    assert!(listed(&errors).contains(
+        "test.yaml:4: channels.c.send: says on which days, and not when; add `at: 02:00`, or `window: 20:00-05:00`"
+    ));
 }
 
 #[test]

@@ -5,11 +5,10 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use domain::definitions::{Accepted, Rename};
 use domain::state::State;
-use domain::{effective, in_effect, schedule, site, targets};
+use domain::{in_effect, site, targets};
 use schemas::name::Kind;
 use schemas::{
-    ConsoleName, Definitions, DistributionName, DistributorName, Request, RequestId, RequestKind, Schedule, Settings,
-    StoreId,
+    ConsoleName, Definitions, DistributionName, DistributorName, Request, RequestId, RequestKind, Settings, StoreId,
 };
 use sea_orm::{ConnectionTrait, DatabaseTransaction, FromQueryResult, Value};
 use serde::Serialize;
@@ -19,7 +18,7 @@ use uuid::Uuid;
 use crate::db::{Records, RecordsError, clock_ms};
 use crate::finish::{self, Ended};
 use crate::refresh::{self, Activate, Waiting};
-use crate::{lanes, limits, requests, retention, sql};
+use crate::{lanes, limits, requests, retention, schedules, sql};
 
 /// The lane that syncs use (SPEC §10, 3); every site consumes it.
 pub const SYNC_CHANNEL: &str = "sync";
@@ -137,7 +136,7 @@ impl Records {
             };
             let in_effect = refresh::next_version(&tx).await?;
             refresh::release(&tx, definitions, &refreshed, now_ms).await?;
-            derive(&tx, definitions, &refreshed, in_effect, now_ms).await?;
+            derive(&tx, definitions, &refreshed, in_effect).await?;
             asked = ask_refreshes(&tx, &refreshed, in_effect, console, now_ms).await?;
         }
         let waiting = refresh::waiting(&tx).await?;
@@ -153,12 +152,11 @@ pub(crate) async fn derive(
     applied: &Definitions,
     refreshed: &BTreeSet<DistributorName>,
     version: u64,
-    now_ms: i64,
 ) -> Result<bool, RecordsError> {
     let definitions = in_effect::in_effect(applied, &refresh::held(tx).await?);
     write_targets(tx, &definitions).await?;
     let changed = write_settings(tx, &definitions, refreshed, version).await?;
-    write_schedules(tx, &definitions, now_ms).await?;
+    schedules::write(tx, &definitions).await?;
     limits::write(tx, &definitions).await?;
     Ok(changed > 0)
 }
@@ -308,6 +306,7 @@ async fn carry_out(tx: &DatabaseTransaction, rename: &Rename) -> Result<(), Reco
         sql::exec(tx, &format!("UPDATE {table} SET {column} = $1 WHERE {column} = $2"), vec![new.clone(), old.clone()])
             .await?;
     }
+    schedules::rename(tx, rename).await?;
     let text = "UPDATE tide_objects SET name = $1 WHERE kind = $2 AND name = $3";
     sql::exec(tx, text, vec![new, rename.kind.as_str().into(), old]).await?;
     Ok(())
@@ -398,58 +397,6 @@ async fn write_settings(
     Ok(changed)
 }
 
-/// The clock-driven schedules of all objects: name, verb, object, rule.
-fn schedules(definitions: &Definitions) -> Vec<(String, &'static str, String, Schedule)> {
-    let mut all = Vec::new();
-    let mut push = |verb: &'static str, object: String, schedule: Option<&Schedule>| {
-        if let Some(rule) = schedule {
-            all.push((format!("{verb}/{object}"), verb, object, rule.clone()));
-        }
-    };
-    for (name, distributor) in &definitions.distributors {
-        push("refresh", name.to_string(), Some(&effective::refresh(distributor)));
-    }
-    for (name, distribution) in definitions.distributions.iter().filter(|(_, d)| d.active && !d.freeze_build) {
-        push("build", name.to_string(), distribution.build.as_ref());
-    }
-    for (name, channel) in definitions.channels.iter().filter(|(_, c)| c.active) {
-        push("send", name.to_string(), channel.send.as_ref());
-    }
-    for (name, subscriber) in &definitions.subscribers {
-        push("extract", name.to_string(), subscriber.extract.as_ref());
-    }
-    all
-}
-
-#[derive(FromQueryResult)]
-struct ScheduleRow {
-    name: String,
-    spec: String,
-}
-
-/// A schedule that is new or changed counts from now; the others keep their place.
-async fn write_schedules(tx: &DatabaseTransaction, definitions: &Definitions, now_ms: i64) -> Result<(), RecordsError> {
-    let before: Vec<ScheduleRow> = sql::rows(tx, "SELECT name, spec FROM tide_schedules", vec![]).await?;
-    let mut before: HashMap<String, String> = before.into_iter().map(|r| (r.name, r.spec)).collect();
-    let mut rows: Vec<Vec<Value>> = Vec::new();
-    for (name, verb, object, rule) in schedules(definitions) {
-        let spec = serde_json::to_string(&rule)?;
-        if before.remove(&name).is_some_and(|old| old == spec) {
-            continue;
-        }
-        let next = schedule::next_due(&rule, now_ms, now_ms);
-        rows.push(vec![name.into(), verb.into(), object.into(), spec.into(), now_ms.into(), next.into()]);
-    }
-    let tail = "ON CONFLICT (name) DO UPDATE SET spec = excluded.spec, anchor_ms = excluded.anchor_ms, next_due_ms = excluded.next_due_ms";
-    sql::insert_rows(tx, "INSERT INTO tide_schedules (name, verb, object, spec, anchor_ms, next_due_ms)", &rows, tail)
-        .await?;
-    for gone in before.into_keys() {
-        sql::exec(tx, "DELETE FROM tide_schedules WHERE name = $1", vec![gone.into()]).await?;
-    }
-    Ok(())
-}
-
-/// Distributors that are refreshed by the apply itself.
 async fn ask_refreshes(
     tx: &DatabaseTransaction,
     refreshed: &BTreeSet<DistributorName>,

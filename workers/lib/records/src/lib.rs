@@ -43,7 +43,7 @@ pub use results::Recorded;
 pub use retention::{
     CollectTimes, DueStore, Fate, Garbage, GarbagePlan, ORIGIN as COLLECTIONS_ORIGIN, Retired, Retirement,
 };
-pub use schedules::Fired;
+pub use schedules::{Fired, ScheduleRow};
 pub use sites::{ControlToSend, SiteRow};
 pub use snapshot::{Held, Revision, Snapshot};
 pub use sweep::{Swept, Thresholds};

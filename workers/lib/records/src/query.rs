@@ -54,7 +54,7 @@ impl Sheet {
                 "SELECT lane, state, place, job_id, kind, job_state, distribution, revision, priority, behind_job_id, expected_start FROM lanes WHERE job_id IS NOT NULL OR state = 'paused' ORDER BY lane, place"
             }
             Sheet::Schedules => {
-                "SELECT schedule, spec, next_due, last_nominal, last_state FROM schedules ORDER BY schedule"
+                "SELECT schedule, spec, zone, next_due, overdue_ms, last_nominal, last_state FROM schedules ORDER BY schedule"
             }
             Sheet::Subscribers => {
                 "SELECT subscriber, state, last_seen, jobs_open, wanted, current, program_version FROM subscribers ORDER BY subscriber"

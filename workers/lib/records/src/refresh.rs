@@ -88,7 +88,7 @@ impl Records {
         let applied = definitions::read(&tx, version).await?.definitions;
         let named: BTreeSet<DistributorName> = distributors.iter().cloned().collect();
         let activated = release(&tx, &applied, &named, now_ms).await?;
-        if definitions::derive(&tx, &applied, &named, version, now_ms).await? || activated {
+        if definitions::derive(&tx, &applied, &named, version).await? || activated {
             tx.commit().await?;
         }
         Ok(())

@@ -3,7 +3,6 @@
 use std::collections::BTreeMap;
 
 use globset::{GlobBuilder, GlobSetBuilder};
-use jiff::tz::TimeZoneDatabase;
 use schemas::Span;
 use serde_json::Value;
 
@@ -15,6 +14,7 @@ use super::limits::{
     VARIABLES_MAX,
 };
 use super::places::below;
+use crate::schedule::{Zone, ZoneFault};
 use crate::target_path::parts;
 use crate::variables::{expand_known, is_variable_name, referred};
 
@@ -122,13 +122,14 @@ fn span(checker: &mut Checker<'_>, text: &str, min_s: u64, max_s: u64, field: &s
 /// By the zones compiled in, never by a file that the text would name.
 fn zone(checker: &mut Checker<'_>, text: &str, field: &str) {
     const ALLOWED: &str = "allowed here: an IANA name, such as Europe/Paris or UTC";
-    let zone = TimeZoneDatabase::bundled().get(text).ok();
-    match zone.as_ref().and_then(|zone| zone.iana_name()) {
-        Some(name) if name == text => {}
-        Some(name) => {
+    match Zone::named(text) {
+        Ok(_) => {}
+        Err(ZoneFault::Spelled(name)) => {
             checker.add(code::TIME_ZONE_UNKNOWN, field, format!("{} is written `{name}`", quoted(text)), ALLOWED);
         }
-        None => checker.add(code::TIME_ZONE_UNKNOWN, field, format!("unknown time zone {}", quoted(text)), ALLOWED),
+        Err(ZoneFault::Unknown) => {
+            checker.add(code::TIME_ZONE_UNKNOWN, field, format!("unknown time zone {}", quoted(text)), ALLOWED)
+        }
     }
 }
 

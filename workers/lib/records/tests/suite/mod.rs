@@ -66,10 +66,14 @@ impl Scene {
     }
 
     pub async fn apply(&self, text: &str) -> records::Applied {
+        self.try_apply(text).await.unwrap()
+    }
+
+    pub async fn try_apply(&self, text: &str) -> Result<records::Applied, records::RecordsError> {
         let fleet = self.records.fleet().await.unwrap();
         let declared = domain::definitions::parse(&[("fleet.yaml".to_owned(), text.to_owned())]).unwrap();
         let accepted = domain::definitions::validate(&declared, &fleet.definitions).unwrap();
-        self.records.apply(&accepted, fleet.version, None).await.unwrap()
+        self.records.apply(&accepted, fleet.version, None).await
     }
 
     /// Stores a request and marks it planned with these jobs.

@@ -1,0 +1,191 @@
+//! The schedules of all objects, as `apply` writes them: one that is new or changed counts from now, by the database's clock;
+//! the others keep their place.
+
+use std::collections::HashMap;
+
+use domain::definitions::Rename;
+use domain::effective;
+use domain::schedule::zone_data_version;
+use schemas::name::Kind;
+use schemas::{Definitions, Schedule};
+use sea_orm::{DatabaseTransaction, FromQueryResult, Value};
+
+use super::{COLUMNS, ScheduleRow, read};
+use crate::db::{Records, RecordsError, clock_ms};
+use crate::leases::{Term, fence};
+use crate::{STEP_MAX, sql};
+
+/// One schedule of an object.
+struct Declared<'a> {
+    name: String,
+    verb: &'static str,
+    object: String,
+    rule: std::borrow::Cow<'a, Schedule>,
+    zone: String,
+}
+
+#[derive(FromQueryResult)]
+struct Before {
+    name: String,
+    spec: String,
+    zone: String,
+}
+
+pub(crate) async fn write(tx: &DatabaseTransaction, definitions: &Definitions) -> Result<(), RecordsError> {
+    let now_ms = sql::number(tx, "SELECT {now_ms}", vec![]).await?.unwrap_or_else(clock_ms);
+    let before: Vec<Before> = sql::rows(tx, "SELECT name, spec, zone FROM tide_schedules", vec![]).await?;
+    let mut before: HashMap<String, Before> = before.into_iter().map(|row| (row.name.clone(), row)).collect();
+    let mut rows: Vec<Vec<Value>> = Vec::new();
+    for declared in declared(definitions) {
+        let spec = serde_json::to_string(declared.rule.as_ref())?;
+        if before.remove(&declared.name).is_some_and(|old| old.spec == spec && old.zone == declared.zone) {
+            continue;
+        }
+        let schedule = read(declared.rule.as_ref(), &declared.name, &declared.zone, now_ms)?;
+        let next_ms = schedule.next(now_ms).map(|next| next.start_ms);
+        if next_ms.is_none() && schedule.is_timed() {
+            return Err(in_the_past(&declared, &schedule.in_words()));
+        }
+        let Declared { name, verb, object, zone, .. } = declared;
+        rows.push(vec![
+            name.into(),
+            verb.into(),
+            object.into(),
+            spec.into(),
+            zone.into(),
+            now_ms.into(),
+            now_ms.into(),
+            next_ms.into(),
+        ]);
+    }
+    let head = format!("INSERT INTO tide_schedules ({COLUMNS})");
+    let tail =
+        "ON CONFLICT (name) DO UPDATE SET spec = excluded.spec, zone = excluded.zone, anchor_ms = excluded.anchor_ms,
+        through_ms = excluded.through_ms, next_due_ms = excluded.next_due_ms";
+    sql::insert_rows(tx, &head, &rows, tail).await?;
+    for gone in before.into_keys() {
+        sql::exec(tx, "DELETE FROM tide_schedules WHERE name = $1", vec![gone.into()]).await?;
+    }
+    Ok(())
+}
+
+/// SPEC §10, 10.
+fn in_the_past(declared: &Declared, words: &str) -> RecordsError {
+    let what = format!("schedule {}: `{words}` lies in the past; give a later day, or write `never`", declared.name);
+    RecordsError::Refused { code: "schedule-in-past", what }
+}
+
+fn declared(definitions: &Definitions) -> Vec<Declared<'_>> {
+    let mut all = Vec::new();
+    let mut push = |verb: &'static str, object: String, rule, zone: String| {
+        all.push(Declared { name: format!("{verb}/{object}"), verb, object, rule, zone });
+    };
+    use std::borrow::Cow::{Borrowed, Owned};
+    for (name, distributor) in &definitions.distributors {
+        let zone = effective::distributor_zone(distributor).to_owned();
+        push("refresh", name.to_string(), Owned(effective::refresh(distributor)), zone);
+    }
+    for (name, distribution) in definitions.distributions.iter().filter(|(_, d)| d.active && !d.freeze_build) {
+        let owner = definitions.distributors.get(&distribution.distributor);
+        let zone = owner.map_or(effective::TIME_ZONE, effective::distributor_zone).to_owned();
+        if let Some(rule) = &distribution.build {
+            push("build", name.to_string(), Borrowed(rule), zone);
+        }
+    }
+    for (name, channel) in definitions.channels.iter().filter(|(_, channel)| channel.active) {
+        if let Some(rule) = &channel.send {
+            push("send", name.to_string(), Borrowed(rule), effective::channel_zone(name, definitions));
+        }
+    }
+    for (name, subscriber) in &definitions.subscribers {
+        if let Some(rule) = &subscriber.extract {
+            push("extract", name.to_string(), Borrowed(rule), effective::subscriber_zone(subscriber).to_owned());
+        }
+    }
+    all
+}
+
+/// A renamed object's schedule goes on under its new name, with what it did so far.
+pub(crate) async fn rename(tx: &DatabaseTransaction, rename: &Rename) -> Result<(), RecordsError> {
+    let verb = match rename.kind {
+        Kind::Distributor => "refresh",
+        Kind::Distribution => "build",
+        Kind::Channel => "send",
+        Kind::Subscriber => "extract",
+        Kind::Group | Kind::Hierarchy | Kind::Sync => return Ok(()),
+    };
+    let (new, old) = (format!("{verb}/{}", rename.new), format!("{verb}/{}", rename.old));
+    for (table, column) in [
+        ("tide_schedules", "name"),
+        ("tide_occurrences", "schedule"),
+        ("tide_requests", "schedule"),
+        ("tide_alerts", "schedule"),
+    ] {
+        let text = format!("UPDATE {table} SET {column} = $1 WHERE {column} = $2");
+        sql::exec(tx, &text, vec![new.clone().into(), old.clone().into()]).await?;
+    }
+    let text = "UPDATE tide_schedules SET object = $1 WHERE name = $2";
+    sql::exec(tx, text, vec![rename.new.clone().into(), new.into()]).await?;
+    Ok(())
+}
+
+impl Records {
+    /// Zones change their rules: with other time-zone data than last time, every `next due` is computed again. Returns how many.
+    pub async fn settle_zone_data(&self, term: &Term) -> Result<usize, RecordsError> {
+        let number = zone_data_number(zone_data_version());
+        let known = "SELECT number FROM tide_meta WHERE name = 'zone_data'";
+        if sql::number(self.reader(), known, vec![]).await? == Some(number) {
+            return Ok(0);
+        }
+        let (mut settled, mut last) = (0, String::new());
+        loop {
+            let tx = self.begin().await?;
+            fence(&tx, term).await?;
+            let text = format!(
+                "SELECT {COLUMNS} FROM tide_schedules WHERE next_due_ms IS NOT NULL AND name > $1 ORDER BY name LIMIT {STEP_MAX}"
+            );
+            let rows: Vec<ScheduleRow> = sql::rows(&tx, &text, vec![last.clone().into()]).await?;
+            let Some(end) = rows.last() else {
+                let text = "UPDATE tide_meta SET number = $1 WHERE name = 'zone_data'";
+                sql::exec(&tx, text, vec![number.into()]).await?;
+                tx.commit().await?;
+                return Ok(settled);
+            };
+            last = end.name.clone();
+            settled += rows.len();
+            let mut next: Vec<Vec<Value>> = Vec::with_capacity(rows.len());
+            for row in &rows {
+                // One that cannot be read is told by the tick that finds it due.
+                if let Ok(rule) = row.rule() {
+                    let next_ms = rule.next(row.judged_through_ms()).map(|next| next.start_ms);
+                    next.push(vec![
+                        row.name.clone().into(),
+                        next_ms.unwrap_or(row.next_due_ms.unwrap_or_default()).into(),
+                    ]);
+                }
+            }
+            let rest = "UPDATE tide_schedules SET next_due_ms = v.next_ms FROM v WHERE tide_schedules.name = v.name";
+            sql::with_rows(&tx, &["name", "next_ms"], &next, rest).await?;
+            tx.commit().await?;
+        }
+    }
+}
+
+/// `2026e` as 202605.
+fn zone_data_number(version: &str) -> i64 {
+    let year: i64 = version.get(..4).and_then(|year| year.parse().ok()).unwrap_or(0);
+    let letter = version.bytes().nth(4).filter(u8::is_ascii_lowercase).map_or(0, |letter| letter - b'a' + 1);
+    year * 100 + i64::from(letter)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn versions_of_the_zone_data_are_told_apart() {
+        assert_eq!(zone_data_number("2026e"), 202_605);
+        assert_ne!(zone_data_number("2026a"), zone_data_number("2025z"));
+        assert!(zone_data_number(zone_data_version()) > 202_400, "{}", zone_data_version());
+    }
+}
