@@ -24,6 +24,8 @@ ALTER TABLE tide_schedules ADD COLUMN zone TEXT NOT NULL DEFAULT 'UTC';
 ALTER TABLE tide_schedules ADD COLUMN through_ms BIGINT;
 ALTER TABLE tide_occurrences ADD COLUMN outcome TEXT NOT NULL DEFAULT 'started' CHECK (outcome IN ('started', 'joined', 'skipped'));
 ALTER TABLE tide_requests ADD COLUMN schedule TEXT;
+ALTER TABLE tide_requests ADD COLUMN window_end_ms BIGINT;
+CREATE INDEX tide_requests_window ON tide_requests (window_end_ms) WHERE window_end_ms IS NOT NULL AND state = 'open';
 CREATE INDEX tide_requests_schedule ON tide_requests (schedule, created_ms) WHERE schedule IS NOT NULL AND state IN ('accepted', 'open');
 INSERT INTO tide_meta (name, number) VALUES ('zone_data', 0);
 
@@ -65,6 +67,8 @@ DROP VIEW IF EXISTS occurrences;
 DROP VIEW IF EXISTS schedules;
 DROP TABLE IF EXISTS tide_alerts;
 DROP INDEX IF EXISTS tide_requests_schedule;
+DROP INDEX IF EXISTS tide_requests_window;
+ALTER TABLE tide_requests DROP COLUMN window_end_ms;
 DELETE FROM tide_meta WHERE name = 'zone_data';
 DELETE FROM tide_occurrences WHERE outcome <> 'started';
 ALTER TABLE tide_requests DROP COLUMN schedule;

@@ -67,6 +67,7 @@ fn paths() -> Router<Tools> {
         .route("/v1/requests", post(requests::post))
         .route("/v1/requests/{id}", get(requests::one))
         .route("/v1/jobs/{id}", get(jobs::one))
+        .route("/v1/schedules/{verb}/{object}", get(schedules::one))
         .route("/v1/schedules/{verb}/{object}/run", post(schedules::run))
         .route("/v1/sheets/{name}", get(sheets::one))
         .route("/v1/status", get(status::get))

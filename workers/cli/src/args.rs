@@ -110,6 +110,8 @@ mod tests {
             "tidegate deliveries --channel protect",
             "tidegate lanes",
             "tidegate schedules",
+            "tidegate schedule next send/protect --count 20",
+            "tidegate schedule explain build/antivirus",
             "tidegate status --api http://127.0.0.1:7410",
             "tidegate routes paris",
             "tidegate dead-letters list",

@@ -17,13 +17,14 @@ mod lanes;
 mod objects;
 mod query;
 mod routes;
+mod schedules;
 mod sheets;
 mod status;
 
 use std::future::Future;
 use std::process::ExitCode;
 
-use crate::args::verbs::{ClientArgs, DeadLettersCommand, VerbCommand};
+use crate::args::verbs::{ClientArgs, DeadLettersCommand, ScheduleCommand, VerbCommand};
 
 pub use error::ClientError;
 pub use http::Client;
@@ -72,7 +73,13 @@ pub async fn run(verb: VerbCommand) -> ExitCode {
             with(&v.client, async |c| sheets::deliveries(c, &v.args, v.client.output).await).await
         }
         VerbCommand::Lanes(v) => with(&v.client, async |c| sheets::lanes(c, &v.args, v.client.output).await).await,
-        VerbCommand::Schedules(v) => with(&v.client, async |c| sheets::schedules(c, v.client.output).await).await,
+        VerbCommand::Schedules(v) => with(&v.client, async |c| schedules::list(c, v.client.output).await).await,
+        VerbCommand::Schedule(ScheduleCommand::Next(v)) => {
+            with(&v.client, async |c| schedules::next(c, &v.args, v.client.output).await).await
+        }
+        VerbCommand::Schedule(ScheduleCommand::Explain(v)) => {
+            with(&v.client, async |c| schedules::explain(c, &v.args, v.client.output).await).await
+        }
         VerbCommand::Status(v) => with(&v.client, async |c| status::run(c, v.client.output).await).await,
         VerbCommand::Routes(v) => with(&v.client, async |c| routes::run(c, &v.args, v.client.output).await).await,
         VerbCommand::Query(v) => query::run(&v).await,

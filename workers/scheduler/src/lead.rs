@@ -66,6 +66,7 @@ impl Leader {
         if self.swept.is_none_or(|at| at.elapsed() >= tools.config.sweep) {
             self.swept = Some(Instant::now());
             self.sweep(tools, &term).await?;
+            self.close_windows(tools, &term).await?;
             self.tell(tools).await?;
         }
         if self.retired.is_none_or(|at| at.elapsed() >= tools.config.retention.every()) {
@@ -104,6 +105,15 @@ impl Leader {
         }
         worker::step::mark("publish");
         tools.dispatcher.publish(swept.publish).await;
+        Ok(())
+    }
+
+    async fn close_windows(&self, tools: &Tools, term: &Term) -> Result<(), RecordsError> {
+        let closed = tools.records.close_windows(term).await?;
+        if !closed.cancelled.is_empty() {
+            tracing::info!(cancelled = closed.cancelled.len(), "their windows closed before they began");
+        }
+        tools.dispatcher.publish(closed.publish).await;
         Ok(())
     }
 

@@ -13,7 +13,7 @@ use reqwest::{Method, StatusCode};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio_util::sync::CancellationToken;
 
-const ROUTES: [(&str, &str); 22] = [
+const ROUTES: [(&str, &str); 23] = [
     ("POST", "/v1/apply"),
     ("GET", "/v1/objects/channels"),
     ("GET", "/v1/objects/channel/protect"),
@@ -22,6 +22,7 @@ const ROUTES: [(&str, &str); 22] = [
     ("POST", "/v1/requests"),
     ("GET", "/v1/requests/01930000-0000-7000-8000-000000000001"),
     ("GET", "/v1/jobs/0a1b2c3d"),
+    ("GET", "/v1/schedules/build/antivirus"),
     ("POST", "/v1/schedules/build/antivirus/run"),
     ("GET", "/v1/sheets/jobs"),
     ("GET", "/v1/status"),
@@ -87,6 +88,8 @@ async fn refusals_of_every_kind_are_json_with_a_code() {
         ("GET", "/v1/dead-letters/0a1b2c3d", None, 404, "dead-letter-unknown"),
         ("GET", "/v1/requests/1", None, 400, "id-malformed"),
         ("GET", "/v1/requests/01930000-0000-7000-8000-000000000001", None, 404, "request-unknown"),
+        ("GET", "/v1/schedules/build/antivirus", None, 404, "schedule-unknown"),
+        ("GET", "/v1/schedules/build/antivirus?count=0", None, 400, "count-invalid"),
         ("POST", "/v1/schedules/burn/antivirus/run", None, 404, "schedule-unknown"),
         ("POST", "/v1/schedules/build/antivirus/run", None, 404, "schedule-unknown"),
     ] {

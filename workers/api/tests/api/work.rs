@@ -93,6 +93,28 @@ async fn a_schedule_is_run_now_as_the_request_that_it_stands_for() {
 }
 
 #[tokio::test]
+async fn a_schedule_is_told_in_words_with_its_coming_occurrences() {
+    let service = Service::start().await;
+    service.apply_hello().await;
+    let told = service.get("/v1/schedules/build/antivirus?count=3").await;
+    assert_eq!(told.status, 200, "{}", told.body);
+    let words = told.body["words"].as_str().unwrap();
+    assert!(
+        words.starts_with("every 10m of elapsed time, counted from ") && words.ends_with(" Europe/Paris"),
+        "{words}"
+    );
+    assert_eq!((&told.body["zone"], &told.body["rule"]["every"]), (&json!("Europe/Paris"), &json!("10m")));
+    let next = told.body["next"].as_array().unwrap();
+    assert_eq!(next.len(), 3);
+    assert_eq!(next[0]["start"], told.body["next_due"]);
+    let local = next[0]["local"].as_str().unwrap();
+    assert!(local.ends_with("+01:00") || local.ends_with("+02:00"), "{local}");
+    let never = service.get("/v1/schedules/extract/region-eu").await;
+    assert_eq!((&never.body["words"], &never.body["next"]), (&json!("never"), &json!([])));
+    service.end().await;
+}
+
+#[tokio::test]
 async fn only_one_question_that_writes_nothing_is_answered() {
     questions_to(Service::start().await).await;
     #[cfg(feature = "services")]

@@ -107,6 +107,9 @@ pub enum VerbCommand {
     Lanes(Verb<LanesArgs>),
     /// The schedules, and when each is due
     Schedules(Verb<Nothing>),
+    /// One schedule: its coming occurrences, or what it means in words
+    #[command(subcommand)]
+    Schedule(ScheduleCommand),
     /// How things stand: subscribers, channels, jobs
     Status(Verb<Nothing>),
     /// By which relays content reaches the subscribers
@@ -233,6 +236,31 @@ pub struct RunArgs {
     pub wait: bool,
     #[arg(long, value_name = "TIME", requires = "wait")]
     pub timeout: Option<Span>,
+}
+
+#[derive(Debug, Clone, Subcommand)]
+pub enum ScheduleCommand {
+    /// When it is due, in its own zone and in UTC
+    #[command(after_help = "Example:\n  tidegate schedule next send/protect --count 20")]
+    Next(Verb<NextArgs>),
+    /// What it means, in words
+    #[command(after_help = "Example:\n  tidegate schedule explain send/protect")]
+    Explain(Verb<ScheduleArgs>),
+}
+
+#[derive(Debug, Clone, Args)]
+pub struct NextArgs {
+    #[arg(value_name = "SCHEDULE", value_parser = schedule)]
+    pub schedule: ScheduleName,
+    /// How many occurrences
+    #[arg(long, value_name = "N", default_value_t = 10, value_parser = clap::value_parser!(u16).range(1..=1_000))]
+    pub count: u16,
+}
+
+#[derive(Debug, Clone, Args)]
+pub struct ScheduleArgs {
+    #[arg(value_name = "SCHEDULE", value_parser = schedule)]
+    pub schedule: ScheduleName,
 }
 
 #[derive(Debug, Clone, Args)]

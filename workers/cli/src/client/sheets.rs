@@ -1,4 +1,4 @@
-//! The ready-made tables: jobs, deliveries, lanes, schedules; and one job in full.
+//! The ready-made tables: jobs, deliveries, lanes; and one job in full.
 
 use records::Rows;
 use serde_json::{Map, Value};
@@ -49,18 +49,12 @@ pub async fn lanes(client: Client, args: &LanesArgs, form: Form) -> Result<Outco
     })
 }
 
-pub async fn schedules(client: Client, form: Form) -> Result<Outcome, ClientError> {
-    let mut rows: Rows = client.get("/v1/sheets/schedules").await?;
-    unfold(&mut rows, "spec");
-    print(&rows, form, |table| table.whole(&["schedule"]))
-}
-
 fn narrowed<'a>(filters: &[(&'a str, Option<String>)]) -> Vec<(&'a str, String)> {
     filters.iter().filter_map(|(name, value)| Some((*name, value.clone()?))).collect()
 }
 
 /// A column that holds JSON as text becomes what it holds.
-fn unfold(rows: &mut Rows, column: &str) {
+pub(super) fn unfold(rows: &mut Rows, column: &str) {
     let Some(at) = rows.columns.iter().position(|name| name == column) else { return };
     for value in rows.rows.iter_mut().filter_map(|row| row.get_mut(at)) {
         let held = value.as_str().and_then(|text| serde_json::from_str(text).ok());

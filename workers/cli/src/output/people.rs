@@ -18,7 +18,7 @@ const SIZES: [&str; 9] = [
     "moved",
 ];
 /// Columns of the views that hold milliseconds.
-const SPANS: [&str; 2] = ["took_ms", "late_ms"];
+const SPANS: [&str; 3] = ["took_ms", "late_ms", "overdue_ms"];
 /// Digits of an id that are enough to name it.
 const ID_DIGITS: usize = 8;
 
@@ -118,7 +118,7 @@ pub fn span_ms(ms: i64) -> String {
 }
 
 /// Both databases' way to write an instant.
-fn time(text: &str) -> Option<Timestamp> {
+pub fn time(text: &str) -> Option<Timestamp> {
     let bytes = text.as_bytes();
     let has_shape = (20..=35).contains(&bytes.len())
         && bytes[4] == b'-'

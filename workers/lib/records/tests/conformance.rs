@@ -114,6 +114,8 @@ both!(
     schedules::a_renamed_objects_schedule_goes_on_under_its_new_name,
     schedules::other_time_zone_data_compute_next_due_again,
     schedules::a_tick_reads_what_is_due_by_its_index,
+    schedules::what_had_not_begun_when_its_window_closed_begins_no_more,
+    schedules::the_example_of_schedules_is_applied,
     query::a_query_cannot_write,
     query::every_view_can_be_read,
     query::migrations_run_down_and_up_again,

@@ -101,21 +101,30 @@ impl Schedule {
 
     /// Whether work may start at this instant; always, for a schedule without a window.
     pub fn is_open(&self, at_ms: i64) -> bool {
-        let Kind::Days(days, opening) = &self.kind else { return true };
+        !self.has_window() || self.window_end(at_ms).is_some()
+    }
+
+    /// When the window that is open at this instant ends; `None` if none is open, or without a window.
+    pub fn window_end(&self, at_ms: i64) -> Option<i64> {
+        let Kind::Days(days, opening) = &self.kind else { return None };
         if !opening.has_window() {
-            return true;
+            return None;
         }
-        let Some(mut date) = self.first_date(days, at_ms) else { return false };
+        let mut date = self.first_date(days, at_ms)?;
         loop {
-            let Some(day) = opening.on(date, &self.zone) else { return false };
-            if day.opens_ms <= at_ms && at_ms < day.ends_ms {
-                return true;
+            let day = opening.on(date, &self.zone)?;
+            if day.opens_ms > at_ms {
+                return None;
             }
-            match days.after(date) {
-                Some(next) if day.opens_ms <= at_ms => date = next,
-                _ => return false,
+            if at_ms < day.ends_ms {
+                return Some(day.ends_ms);
             }
+            date = days.after(date)?;
         }
+    }
+
+    fn has_window(&self) -> bool {
+        matches!(&self.kind, Kind::Days(_, opening) if opening.has_window())
     }
 
     /// The next instant at which its window opens; `None` without a window.

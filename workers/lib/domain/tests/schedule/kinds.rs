@@ -93,6 +93,8 @@ fn a_window_is_open_from_its_start_until_right_before_its_end() {
     ] {
         assert_eq!(rule.is_open(ms(at)), open, "{at}");
     }
+    assert_eq!(rule.window_end(ms("2026-01-03T00:00:00Z")).map(utc).unwrap(), "2026-01-03T02:00:00Z");
+    assert_eq!(rule.window_end(ms("2026-01-03T02:00:00Z")), None);
     assert_eq!(rule.next_opening(ms("2026-01-02T22:00:00Z")).map(utc).unwrap(), "2026-01-09T22:00:00Z");
     assert!(schedule(json!({ "daily": "all", "at": "02:00" }), "UTC").is_open(0), "no window is always open");
 }

@@ -2,6 +2,7 @@
 //! programs whose cron dialects are read.
 
 mod cron_dialects;
+mod documents;
 mod judging;
 mod kinds;
 mod known_dates;

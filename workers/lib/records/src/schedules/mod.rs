@@ -3,12 +3,14 @@
 //! - `rows`: what `apply` writes.
 //! - `tick`: what is due becomes requests.
 //! - `overlap`: what becomes of an occurrence while the last one's work still runs.
+//! - `windows`: what had not begun when its window closed begins no more.
 //! - `alerts`: what did not happen.
 
 mod alerts;
 mod overlap;
 mod rows;
 mod tick;
+mod windows;
 
 use domain::schedule::{Schedule, ScheduleFault, Setting};
 use sea_orm::FromQueryResult;

@@ -1,7 +1,7 @@
 //! Occurrences: a schedule that is due becomes a request, once for each nominal instant, whatever crashes or restarts.
 
-use domain::schedule::{Judgement, Missed, ON_TIME_MS, Occurrence};
-use schemas::schedule::{CatchUp, Overlap};
+use domain::schedule::{Judgement, Missed, ON_TIME_MS, Occurrence, Schedule};
+use schemas::schedule::CatchUp;
 use schemas::{Request, RequestId, RequestKind};
 use sea_orm::DatabaseTransaction;
 use uuid::Uuid;
@@ -69,7 +69,7 @@ async fn judge(
         alerts::missed(tx, &due.name, missed, now_ms).await?;
     }
     let fired = match judged.start {
-        Some(occurrence) => start(tx, term, due, occurrence, rule.overlap, &judged, now_ms).await?,
+        Some(occurrence) => start(tx, term, due, &rule, occurrence, &judged, now_ms).await?,
         None => None,
     };
     let text =
@@ -101,14 +101,14 @@ async fn start(
     tx: &DatabaseTransaction,
     term: &Term,
     due: &ScheduleRow,
+    rule: &Schedule,
     occurrence: Occurrence,
-    overlap: Overlap,
     judged: &Judgement,
     now_ms: i64,
 ) -> Result<Option<Fired>, RecordsError> {
     let seed = format!("tidegate/{}/{}", due.name, occurrence.nominal_ms);
     let id = RequestId(Uuid::new_v5(&Uuid::NAMESPACE_OID, seed.as_bytes()));
-    let (outcome, only, request) = match overlap::judge(tx, due, overlap).await? {
+    let (outcome, only, request) = match overlap::judge(tx, due, rule.overlap).await? {
         Verdict::Start { only } => ("started", only, id.to_string()),
         Verdict::Join { request } => ("joined", Vec::new(), request),
         Verdict::Skip { request } => ("skipped", Vec::new(), request),
@@ -133,8 +133,8 @@ async fn start(
         return Ok(None);
     }
     requests::insert_own(tx, &asked(due, id, &only)?, "schedule", now_ms).await?;
-    let text = "UPDATE tide_requests SET schedule = $2 WHERE id = $1";
-    sql::exec(tx, text, vec![request.into(), due.name.clone().into()]).await?;
+    let text = "UPDATE tide_requests SET schedule = $2, window_end_ms = $3 WHERE id = $1";
+    sql::exec(tx, text, vec![request.into(), due.name.clone().into(), rule.window_end(now_ms).into()]).await?;
     let missed = judged.missed.map_or(0, |missed| missed.count);
     Ok(Some(Fired { schedule: due.name.clone(), nominal_ms: occurrence.nominal_ms, request: id, missed }))
 }

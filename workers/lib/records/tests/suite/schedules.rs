@@ -329,3 +329,43 @@ pub async fn a_tick_reads_what_is_due_by_its_index(scene: &Scene) {
     assert!(told.contains("tide_schedules_due"), "{told}");
     assert!(scene.tick().await.is_empty());
 }
+
+/// A window of all day, so that it is open whenever the test runs; that it closed is forced.
+pub async fn what_had_not_begun_when_its_window_closed_begins_no_more(scene: &Scene) {
+    let windowed = "send: { daily: all, window: '00:00-24:00', repeat_every: 1h }";
+    scene.apply(&FLEET.replace("send: immediately", windowed)).await;
+    scene.revision("antivirus", 1).await;
+    scene.revision("patches", 1).await;
+    let now = scene.records.now_ms().await.unwrap();
+    scene.force(&format!("UPDATE tide_schedules SET through_ms = {now} - 3600000, anchor_ms = 0, next_due_ms = 0 WHERE name = 'send/protect'")).await;
+    let fired = scene.tick().await.remove(0);
+    // Three in one lane: two are handed out, one waits. One of the waiting ones is somebody else's too.
+    let jobs = [send("paris", "antivirus", 1), send("paris", "patches", 1), send("lyon", "antivirus", 1)];
+    let mut waiting = send("paris", "patches", 1);
+    waiting.revision = None;
+    waiting.distribution = "antivirus".try_into().unwrap();
+    scene.insert(fired.request, &[jobs.to_vec(), vec![waiting.clone()]].concat()).await;
+    scene.records.planned(fired.request, None).await.unwrap();
+    assert_eq!(scene.state(waiting.id).await, "waiting");
+    let term = scene.term().await;
+    assert!(scene.records.close_windows(&term).await.unwrap().cancelled.is_empty(), "it is open");
+    let close =
+        format!("UPDATE tide_requests SET window_end_ms = 1 WHERE id = '{}' AND window_end_ms > {now}", fired.request);
+    scene.force(&close).await;
+    let other = scene.request().await;
+    scene
+        .force(&format!("INSERT INTO tide_request_jobs (request_id, job_id) VALUES ('{other}', '{}')", waiting.id))
+        .await;
+    assert!(scene.records.close_windows(&term).await.unwrap().cancelled.is_empty(), "a person asked for it too");
+    scene.force(&format!("DELETE FROM tide_request_jobs WHERE request_id = '{other}'")).await;
+    assert_eq!(scene.records.close_windows(&term).await.unwrap().cancelled, [waiting.id]);
+    let code = format!("SELECT error_code FROM jobs WHERE id = '{}'", waiting.id);
+    assert_eq!(scene.text(&code).await, "window-closed");
+    assert_eq!(scene.state(jobs[0].id).await, "queued", "what was handed out goes on");
+}
+
+pub async fn the_example_of_schedules_is_applied(scene: &Scene) {
+    scene.apply(include_str!("../../../../../examples/schedules.yaml")).await;
+    let timed = scene.number("SELECT COUNT(*) FROM schedules WHERE next_due IS NOT NULL").await;
+    assert!(timed >= 10, "{timed}");
+}
