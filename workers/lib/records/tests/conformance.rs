@@ -115,6 +115,7 @@ both!(
     schedules::other_time_zone_data_compute_next_due_again,
     schedules::a_tick_reads_what_is_due_by_its_index,
     schedules::what_had_not_begun_when_its_window_closed_begins_no_more,
+    schedules::leaders_in_turn_and_at_once_fire_each_occurrence_once,
     schedules::the_example_of_schedules_is_applied,
     query::a_query_cannot_write,
     query::every_view_can_be_read,

@@ -174,7 +174,8 @@ impl Records {
 /// `2026e` as 202605.
 fn zone_data_number(version: &str) -> i64 {
     let year: i64 = version.get(..4).and_then(|year| year.parse().ok()).unwrap_or(0);
-    let letter = version.bytes().nth(4).filter(u8::is_ascii_lowercase).map_or(0, |letter| letter - b'a' + 1);
+    let letter =
+        version.as_bytes().get(4).filter(|byte| byte.is_ascii_lowercase()).map_or(0, |letter| letter - b'a' + 1);
     year * 100 + i64::from(letter)
 }
 

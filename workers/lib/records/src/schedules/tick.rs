@@ -27,8 +27,9 @@ pub struct Fired {
 impl Records {
     /// Fires what is due, under this term: the occurrence, its request and the next instant in one transaction.
     pub async fn tick(&self, term: &Term) -> Result<Vec<Fired>, RecordsError> {
+        // The subquery is evaluated once; a clock in the condition itself would keep PostgreSQL from using the index.
         let find = format!(
-            "SELECT {COLUMNS} FROM tide_schedules WHERE next_due_ms IS NOT NULL AND next_due_ms <= {{now_ms}}
+            "SELECT {COLUMNS} FROM tide_schedules WHERE next_due_ms IS NOT NULL AND next_due_ms <= (SELECT {{now_ms}})
             ORDER BY next_due_ms LIMIT {STEP_MAX}"
         );
         if sql::rows::<ScheduleRow>(self.reader(), &find, vec![]).await?.is_empty() {

@@ -14,11 +14,11 @@ impl Records {
         // An extract that travels with its send goes as that goes.
         let text = format!(
             "SELECT DISTINCT j.id FROM tide_requests r JOIN tide_request_jobs y ON y.request_id = r.id JOIN tide_jobs j ON j.id = y.job_id
-            WHERE r.window_end_ms IS NOT NULL AND r.window_end_ms <= {{now_ms}} AND r.state = 'open'
+            WHERE r.window_end_ms IS NOT NULL AND r.window_end_ms <= (SELECT {{now_ms}}) AND r.state = 'open'
                 AND j.state = 'waiting' AND j.attempt = 1 AND j.carried_by IS NULL
                 AND NOT EXISTS (SELECT 1 FROM tide_request_jobs x JOIN tide_requests o ON o.id = x.request_id
                     WHERE x.job_id = j.id AND o.state IN ('accepted', 'open')
-                        AND (o.window_end_ms IS NULL OR o.window_end_ms > {{now_ms}}))
+                        AND (o.window_end_ms IS NULL OR o.window_end_ms > (SELECT {{now_ms}})))
             LIMIT {STEP_MAX}"
         );
         let late = sql::texts(self.reader(), &text, vec![]).await?;
