@@ -7,7 +7,7 @@ mod m0001_tables;
 mod m0002_views;
 mod m0010_limits;
 mod m0020_retention;
-mod m2001_schedules;
+mod m0030_schedules;
 mod sql;
 
 pub struct Migrator;
@@ -20,7 +20,7 @@ impl MigratorTrait for Migrator {
             Box::new(m0002_views::Migration),
             Box::new(m0010_limits::Migration),
             Box::new(m0020_retention::Migration),
-            Box::new(m2001_schedules::Migration),
+            Box::new(m0030_schedules::Migration),
         ]
     }
 }

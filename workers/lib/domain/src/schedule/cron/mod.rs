@@ -1,16 +1,33 @@
 //! Cron expressions in two dialects, as sets of local times. It knows no zone: what a skipped or doubled local time becomes is
 //! decided where local times become instants, the same for all kinds (SPEC S4).
 //!
-//! The dialects are those of the programs `cron` and `croner`, which the tests hold this one against.
+//! The dialects are those of the crates `cron`, which reads its own, and `croner`; the tests hold what comes out against both.
 
+mod by_crate;
+mod croner;
 mod fields;
-mod parse;
 
 use jiff::civil::{Date, DateTime, Weekday, date};
-pub(super) use parse::parse;
+use schemas::schedule::CronDialect;
 
 use super::{YEAR_MAX, YEAR_MIN};
 use fields::{DaysOfMonth, DaysOfWeek, Set};
+
+/// Longest expression that is read, in bytes.
+const EXPRESSION_BYTES_MAX: usize = 400;
+
+/// What is wrong with an expression.
+pub(super) type CronFault = String;
+
+pub(super) fn parse(text: &str, dialect: CronDialect) -> Result<Cron, CronFault> {
+    if text.len() > EXPRESSION_BYTES_MAX {
+        return Err(format!("the expression has {} bytes; at most {EXPRESSION_BYTES_MAX} are read", text.len()));
+    }
+    match dialect {
+        CronDialect::Cron => by_crate::read(text.trim()),
+        CronDialect::Croner => croner::read(text.trim()),
+    }
+}
 
 #[derive(Debug, Clone)]
 pub(super) struct Cron {

@@ -1,36 +1,11 @@
-//! Reads a cron expression. What a dialect does not know is refused, never guessed.
-
-use schemas::schedule::CronDialect;
+//! Reads an expression of the dialect `croner`. What the dialect does not know is refused, never guessed.
 
 use super::fields::{DaysOfMonth, DaysOfWeek, Set};
-use super::{Combination, Cron};
+use super::{Combination, Cron, CronFault};
 use crate::schedule::{YEAR_MAX, YEAR_MIN};
 
-/// Longest expression that is read, in bytes.
-const EXPRESSION_BYTES_MAX: usize = 400;
 const MONTHS: [&str; 12] = ["jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec"];
-const MONTHS_LONG: [&str; 12] = [
-    "january",
-    "february",
-    "march",
-    "april",
-    "may",
-    "june",
-    "july",
-    "august",
-    "september",
-    "october",
-    "november",
-    "december",
-];
 const WEEKDAYS: [&str; 7] = ["sun", "mon", "tue", "wed", "thu", "fri", "sat"];
-const WEEKDAYS_LONG: [&str; 7] = ["sunday", "monday", "tuesday", "wednesday", "thursday", "friday", "saturday"];
-
-/// Other spellings that the dialect `cron` has for weekdays.
-const SPELLINGS: [(&str, &str); 2] = [("tues", "tue"), ("thurs", "thu")];
-
-/// What is wrong with an expression.
-pub(in crate::schedule) type CronFault = String;
 
 /// One field's numbers and names.
 struct Field {
@@ -40,55 +15,43 @@ struct Field {
     names: &'static [&'static str],
     /// The number of the first name.
     names_from: u32,
-    dialect: CronDialect,
 }
 
-pub(in crate::schedule) fn parse(text: &str, dialect: CronDialect) -> Result<Cron, CronFault> {
-    if text.len() > EXPRESSION_BYTES_MAX {
-        return Err(format!("the expression has {} bytes; at most {EXPRESSION_BYTES_MAX} are read", text.len()));
-    }
-    let lower = text.trim().to_ascii_lowercase();
-    let spelled = if lower.starts_with('@') { nickname(&lower, dialect)? } else { &lower };
+pub(super) fn read(text: &str) -> Result<Cron, CronFault> {
+    let lower = text.to_ascii_lowercase();
+    let spelled = if lower.starts_with('@') { nickname(&lower)? } else { &lower };
     let mut parts: Vec<&str> = spelled.split_whitespace().collect();
-    let fields_min = if dialect == CronDialect::Croner { 5 } else { 6 };
-    if parts.len() < fields_min || parts.len() > 7 {
-        return Err(format!("it has {} fields; {fields_min} to 7 are read in this dialect", parts.len()));
+    if !(5..=7).contains(&parts.len()) {
+        return Err(format!("it has {} fields; 5 to 7 are read in this dialect", parts.len()));
     }
     if parts.len() == 5 {
         parts.insert(0, "0");
     }
-    let field = |name, min, max| Field { name, min, max, names: &[], names_from: 0, dialect };
+    let field = |name, min, max| Field { name, min, max, names: &[], names_from: 0 };
     let months = Field { names: &MONTHS, names_from: 1, ..field("the month", 1, 12) };
-    let (day_of_month, day_of_week) = (parts[3], parts[5]);
-    let (of_week, plus) = match (day_of_week.strip_prefix('+'), dialect) {
-        (Some(rest), CronDialect::Croner) => (rest, true),
-        _ => (day_of_week, false),
-    };
+    let (of_month, of_week) = (parts[3], parts[5].strip_prefix('+').unwrap_or(parts[5]));
     let cron = Cron {
-        text: text.trim().to_owned(),
+        text: text.to_owned(),
         seconds: field("the second", 0, 59).set(parts[0])?,
         minutes: field("the minute", 0, 59).set(parts[1])?,
         hours: field("the hour", 0, 23).set(parts[2])?,
-        days_of_month: days_of_month(&field("the day of the month", 1, 31), day_of_month)?,
+        days_of_month: days_of_month(&field("the day of the month", 1, 31), of_month)?,
         months: months.set(parts[4])?,
-        days_of_week: days_of_week_of(dialect, of_week)?,
+        days_of_week: days_of_week(of_week)?,
         years: parts
             .get(6)
             .map(|text| years(&field("the year", YEAR_MIN as u32, YEAR_MAX as u32), text))
             .transpose()?
             .flatten(),
-        both: combination(dialect, day_of_month, of_week, plus),
+        both: combination(of_month, of_week, parts[5].starts_with('+')),
     };
     Ok(cron)
 }
 
-fn nickname(text: &str, dialect: CronDialect) -> Result<&'static str, CronFault> {
-    let sunday_counts_from_one = dialect == CronDialect::Cron;
+fn nickname(text: &str) -> Result<&'static str, CronFault> {
     Ok(match text {
-        "@yearly" => "0 0 0 1 1 *",
-        "@annually" if !sunday_counts_from_one => "0 0 0 1 1 *",
+        "@yearly" | "@annually" => "0 0 0 1 1 *",
         "@monthly" => "0 0 0 1 * *",
-        "@weekly" if sunday_counts_from_one => "0 0 0 * * 1",
         "@weekly" => "0 0 0 * * 0",
         "@daily" => "0 0 0 * * *",
         "@hourly" => "0 0 * * * *",
@@ -96,24 +59,19 @@ fn nickname(text: &str, dialect: CronDialect) -> Result<&'static str, CronFault>
     })
 }
 
-fn combination(dialect: CronDialect, of_month: &str, of_week: &str, plus: bool) -> Combination {
+fn combination(of_month: &str, of_week: &str, plus: bool) -> Combination {
     let is_star = |text: &str| text == "*" || text == "?";
-    match (dialect, is_star(of_month), is_star(of_week)) {
-        (CronDialect::Cron, ..) => Combination::Both,
-        (_, true, true) => Combination::Either,
-        (_, false, true) => Combination::OnlyDayOfMonth,
-        (_, true, false) => Combination::OnlyDayOfWeek,
-        (_, false, false) if plus => Combination::Both,
-        (_, false, false) => Combination::Either,
+    match (is_star(of_month), is_star(of_week)) {
+        (true, true) => Combination::Either,
+        (false, true) => Combination::OnlyDayOfMonth,
+        (true, false) => Combination::OnlyDayOfWeek,
+        (false, false) if plus => Combination::Both,
+        (false, false) => Combination::Either,
     }
 }
 
 fn days_of_month(field: &Field, text: &str) -> Result<DaysOfMonth, CronFault> {
     let mut found = DaysOfMonth::default();
-    if field.dialect == CronDialect::Cron {
-        found.days = field.set(if text == "?" { "*" } else { text })?;
-        return Ok(found);
-    }
     for item in text.replace('?', "*").split(',') {
         match item.strip_suffix('w') {
             Some("l") => found.last_working = true,
@@ -125,17 +83,11 @@ fn days_of_month(field: &Field, text: &str) -> Result<DaysOfMonth, CronFault> {
     if found.is_empty() { Err(format!("{} is empty", field.name)) } else { Ok(found) }
 }
 
-fn days_of_week_of(dialect: CronDialect, text: &str) -> Result<DaysOfWeek, CronFault> {
+fn days_of_week(text: &str) -> Result<DaysOfWeek, CronFault> {
     let name = "the day of the week";
     let mut found = DaysOfWeek::default();
-    if dialect == CronDialect::Cron {
-        let field = Field { name, min: 1, max: 7, names: &WEEKDAYS, names_from: 1, dialect };
-        let numbers = field.set(if text == "?" { "*" } else { text })?;
-        (1..=7).filter(|n| numbers.has(*n)).for_each(|n| found.every.insert(n - 1));
-        return Ok(found);
-    }
     // 7 is Sunday too, so that `fri-sun` is a range.
-    let field = Field { name, min: 0, max: 7, names: &WEEKDAYS, names_from: 0, dialect };
+    let field = Field { name, min: 0, max: 7, names: &WEEKDAYS, names_from: 0 };
     let mut every = Set::default();
     for item in text.replace('?', "*").split(',') {
         let (day, nth) = match (item.split_once('#'), item.strip_suffix('l')) {
@@ -196,12 +148,10 @@ impl Field {
             Some((first, last)) => (self.number(first)?, self.last(last)?),
             None => {
                 let only = self.number(range)?;
-                match (step, self.dialect) {
-                    (None, _) => (only, only),
-                    // `5/15`: from there to the field's end.
-                    (Some(_), CronDialect::Cron) if range.bytes().all(|b| b.is_ascii_digit()) => (only, self.max),
-                    _ => return Err(format!("`{item}` in {}: a step needs `*` or a range before it", self.name)),
+                if step.is_some() {
+                    return Err(format!("`{item}` in {}: a step needs `*` or a range before it", self.name));
                 }
+                (only, only)
             }
         };
         if first > last {
@@ -213,30 +163,20 @@ impl Field {
     fn step(&self, text: &str) -> Result<u32, CronFault> {
         match digits(text) {
             Some(0) => Err(format!("a step of 0 in {}", self.name)),
-            Some(step) if self.dialect == CronDialect::Croner || step <= self.max => Ok(step),
-            _ => Err(format!("`/{text}` in {} is not a step", self.name)),
+            Some(step) => Ok(step),
+            None => Err(format!("`/{text}` in {} is not a step", self.name)),
         }
     }
 
     /// The end of a range: `sun` after a weekday is the seventh.
     fn last(&self, text: &str) -> Result<u32, CronFault> {
         let number = self.number(text)?;
-        let is_sunday = self.dialect == CronDialect::Croner && self.names.len() == 7 && text.starts_with("sun");
+        let is_sunday = self.names.len() == 7 && text.starts_with("sun");
         Ok(if is_sunday { 7 } else { number })
     }
 
     fn number(&self, text: &str) -> Result<u32, CronFault> {
-        let named = || {
-            let long = if self.names.len() == 12 { &MONTHS_LONG[..] } else { &WEEKDAYS_LONG[..] };
-            let has_long = self.dialect == CronDialect::Cron && !self.names.is_empty();
-            let text = if has_long {
-                SPELLINGS.iter().find(|(known, _)| *known == text).map_or(text, |(_, day)| day)
-            } else {
-                text
-            };
-            let found = self.names.iter().position(|name| *name == text);
-            found.or_else(|| if has_long { long.iter().position(|name| *name == text) } else { None })
-        };
+        let named = || self.names.iter().position(|name| *name == text);
         let number = digits(text).or_else(|| Some(named()? as u32 + self.names_from));
         match number {
             Some(number) if (self.min..=self.max).contains(&number) => Ok(number),
