@@ -92,7 +92,7 @@ pub async fn every_column_is_documented(scene: &Scene) {
             documented.entry(view.clone()).or_default().extend(columns.split(", ").map(str::to_owned));
         }
     }
-    assert_eq!(documented.len(), 15);
+    assert_eq!(documented.len(), 16);
     for (view, columns) in documented {
         let found = scene.records.query(&format!("SELECT * FROM {view}")).await.unwrap().columns;
         let found: std::collections::BTreeSet<String> = found.into_iter().collect();
