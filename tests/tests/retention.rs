@@ -7,8 +7,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use package::patch::names_between;
 use rustix::process::Signal;
-use schemas::Header;
+use schemas::{Digest, Header};
 use serde_json::Value;
 use tests::compare::assert_same;
 use tests::definitions::{CHANNEL, TwoTiers, source, target};
@@ -94,7 +95,9 @@ impl Stage {
     /// What the kept revisions lead to, each object of which is there with its length.
     fn live(&self) -> BTreeSet<PathBuf> {
         let mut live = BTreeSet::new();
-        for (number, header) in self.kept() {
+        let kept = self.kept();
+        live.extend(patches_among(&self.store(), &kept));
+        for (number, header) in kept {
             match needed(&self.store(), &header) {
                 Ok(objects) => live.extend(objects),
                 // It may have been retired just now.
@@ -223,6 +226,22 @@ fn needed(store: &Path, header: &str) -> Result<BTreeSet<PathBuf>, String> {
         };
     }
     Ok(all)
+}
+
+/// The patches that lead from one of these revisions to a later one. Nobody misses one that is not there.
+fn patches_among(store: &Path, kept: &[(u64, String)]) -> BTreeSet<PathBuf> {
+    let index = |header: &String| {
+        let bytes = std::fs::read(store.join("headers").join(header)).ok()?;
+        Some(serde_json::from_slice::<Header>(&bytes).unwrap().index.digest)
+    };
+    let indexes: Vec<Digest> = kept.iter().filter_map(|(_, header)| index(header)).collect();
+    let from = |at: usize| indexes[at + 1..].iter().map(move |new| (at, *new));
+    (0..indexes.len())
+        .flat_map(from)
+        .flat_map(|(base, new)| names_between(indexes[base], new))
+        .map(|name| store.join("patches").join(name.to_string()))
+        .filter(|path| path.exists())
+        .collect()
 }
 
 fn objects(store: &Path) -> BTreeSet<PathBuf> {
