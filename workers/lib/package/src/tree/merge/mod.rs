@@ -65,25 +65,21 @@ pub fn merge(install: &Install) -> Result<Installed, TreeError> {
     work.commit(&plan)
 }
 
-/// The directory and what is recorded of our files in it.
 /// The revision that was merged into this target last; none if nothing was, or the directory is another one now.
 pub fn merged(target: &Path, state_dir: &Path) -> Result<Option<RevisionRef>, TreeError> {
-    let records = Records::at(state_dir);
-    if !records.has(state::STATE) {
-        return Ok(None);
-    }
-    let place = match Place::open(target) {
-        Err(TreeError::Io { errno: Errno::NOENT, .. }) => return Ok(None),
-        other => other?,
-    };
-    let mut state = State::load(&records, &place.shown)?;
-    let Some(root) = place.shared_target()? else { return Ok(None) };
-    state.forget_unless(&root.node);
-    Ok(state.revision)
+    Ok(settled(target, &Records::at(state_dir))?.and_then(|(_, state)| state.revision))
 }
 
+/// The directory and what is recorded of our files in it.
 pub(super) fn tree_held(target: &Path, state_dir: &Path) -> Result<Option<(OwnedFd, Arc<Catalog>)>, TreeError> {
     let records = Records::at(state_dir);
+    let Some((root, state)) = settled(target, &records)? else { return Ok(None) };
+    let catalog = state.catalog.and_then(|at| Catalog::load(&records, &at));
+    Ok(catalog.map(|catalog| (root.directory, Arc::new(catalog))))
+}
+
+/// The target as it is now, and what the records say of it; none if they are of another directory.
+fn settled(target: &Path, records: &Records) -> Result<Option<(Root, State)>, TreeError> {
     if !records.has(state::STATE) {
         return Ok(None);
     }
@@ -91,11 +87,10 @@ pub(super) fn tree_held(target: &Path, state_dir: &Path) -> Result<Option<(Owned
         Err(TreeError::Io { errno: Errno::NOENT, .. }) => return Ok(None),
         other => other?,
     };
-    let mut state = State::load(&records, &place.shown)?;
+    let mut state = State::load(records, &place.shown)?;
     let Some(root) = place.shared_target()? else { return Ok(None) };
     state.forget_unless(&root.node);
-    let catalog = state.catalog.and_then(|at| Catalog::load(&records, &at));
-    Ok(catalog.map(|catalog| (root.directory, Arc::new(catalog))))
+    Ok(Some((root, state)))
 }
 
 /// The revision that should stand in the directory, the directory if it is the one that was recorded, and the index.
