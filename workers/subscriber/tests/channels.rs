@@ -78,6 +78,7 @@ async fn a_channel_that_is_added_is_worked_on_and_one_that_is_dropped_is_left_al
 async fn work_in_hand_of_a_channel_that_is_dropped_comes_to_its_end() {
     let mut world = World::new().await;
     let v1 = published(&world).await;
+    world.queue.declare(&tools_queue()).await.unwrap();
     let (hold, held) = gate();
     let mut config = world.config();
     config.observe = Some(held);
