@@ -199,7 +199,7 @@ fn nothing_dead_is_left(stage: &Stage) {
 }
 
 fn start(folder: &Path) -> Up {
-    Up::start_with(folder, &["--gc-grace", GRACE])
+    Up::start_with(folder, &["--gc-grace", GRACE, "--served-kept", GRACE])
 }
 
 fn variant_at(folder: &Path, variant: usize) -> PathBuf {

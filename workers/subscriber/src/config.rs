@@ -11,6 +11,7 @@ use schemas::SubscriberName;
 use tokio::sync::watch;
 
 use crate::own_process::LogWanted;
+use crate::store::SERVED_KEPT;
 
 /// Jobs that run at the same time, of different lanes.
 pub const SLOTS_DEFAULT: u16 = 4;
@@ -37,6 +38,8 @@ pub struct Config {
     /// Work that is not over by then is reported as started, and its message acknowledged.
     pub started_after: Duration,
     pub presence_every: Duration,
+    /// How long what a child asked for stays, beyond what is kept; once in that time it is looked for what may go.
+    pub served_kept: Duration,
     pub retries: Retries,
     /// Hears how the settings in force want the process to log.
     pub log: Option<watch::Sender<LogWanted>>,
@@ -76,6 +79,7 @@ impl Config {
             drain_time: DRAIN_TIME,
             started_after: STARTED_AFTER,
             presence_every: PRESENCE_EVERY,
+            served_kept: SERVED_KEPT,
             retries: Retries::default(),
             log: None,
             observe: None,

@@ -1,15 +1,16 @@
-//! What a site keeps: when a revision has come or was extracted, those beyond what is kept go. It knows no network; what went
-//! can be fetched again.
+//! What a site keeps: when a revision has come or was extracted, those beyond what is kept go; now and then what had stayed, or
+//! had come, for a child's sake. It knows no network; what went can be fetched again.
 
-use std::collections::BTreeSet;
-use std::sync::Arc;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 use blobs::Key;
 use domain::retention::kept_at_site;
 use schemas::{Digest, Header, HeldRevisions, Keep, RevisionRef, StoreId};
 use tokio::sync::{Mutex, MutexGuard};
+use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::fetch::store_fault;
@@ -18,6 +19,8 @@ use crate::site::Site;
 use crate::store::{Store, Swept};
 use crate::target;
 
+/// However short the time is that what a child asked for stays.
+const LOOK_EVERY_MIN: Duration = Duration::from_secs(1);
 /// How long a sweep may go on when the site stops: it ends after the pack in hand.
 const STOP_PATIENCE: Duration = Duration::from_secs(5);
 
@@ -25,19 +28,86 @@ const STOP_PATIENCE: Duration = Duration::from_secs(5);
 #[derive(Default)]
 pub struct Retention {
     alone: Mutex<()>,
+    settled: std::sync::Mutex<BTreeMap<StoreId, Settled>>,
     sweeps: TaskTracker,
     stop: Arc<AtomicBool>,
+}
+
+/// A distribution of which nothing is held beyond its limits. That stays so until a header comes or goes, or the limits change.
+struct Settled {
+    keep: Keep,
+    header_changes: u64,
+    revisions: Vec<u64>,
+}
+
+/// What is held of a distribution, and whether some of it stayed for another reason than its limits.
+struct Left {
+    revisions: BTreeSet<u64>,
+    lingers: bool,
 }
 
 impl Retention {
     /// Drops what is beyond `keep`, says what is held now, and makes room behind the caller's back. The job's own work is done:
     /// that something could not be dropped is no reason to say otherwise.
     pub async fn settle(&self, site: &Arc<Site>, id: StoreId, keep: Option<Keep>) -> Option<HeldRevisions> {
+        if let Some(revisions) = keep.and_then(|keep| self.is_settled(site, id, keep)) {
+            return Some(held_now(revisions));
+        }
+        let settled = self.try_settle(site, id, keep).await;
+        settled
+            .map_err(|error| tracing::warn!(store = %id, ?error, "what is beyond the limits could not be dropped"))
+            .ok()
+    }
+
+    async fn try_settle(&self, site: &Arc<Site>, id: StoreId, keep: Option<Keep>) -> Result<HeldRevisions, Halt> {
+        if let Some(keep) = keep {
+            site.journal.note_keep(id, keep).await?;
+        }
         let alone = self.alone.lock().await;
-        let held = self.drop_beyond(site, id, keep, &alone).await;
+        let header_changes = site.depot.store.header_changes();
+        let left = self.drop_beyond(site, id, keep, &alone).await;
         drop(alone);
         self.sweep_later(site, id);
-        held.map_err(|error| tracing::warn!(store = %id, ?error, "what is beyond the limits could not be dropped")).ok()
+        let left = left?;
+        let revisions: Vec<u64> = left.revisions.into_iter().collect();
+        if let Some(keep) = keep.filter(|_| !left.lingers) {
+            let settled = Settled { keep, header_changes, revisions: revisions.clone() };
+            self.settled().insert(id, settled);
+        }
+        Ok(held_now(revisions))
+    }
+
+    /// The revisions held, if nothing has changed since all others were dropped.
+    fn is_settled(&self, site: &Site, id: StoreId, keep: Keep) -> Option<Vec<u64>> {
+        let header_changes = site.depot.store.header_changes();
+        let settled = self.settled();
+        let unchanged = settled.get(&id).filter(|s| s.keep == keep && s.header_changes == header_changes);
+        unchanged.map(|settled| settled.revisions.clone())
+    }
+
+    fn settled(&self) -> std::sync::MutexGuard<'_, BTreeMap<StoreId, Settled>> {
+        self.settled.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Looks again once in `every`, for what only a child had asked for: nobody comes back for it.
+    pub fn look_every(&self, site: &Arc<Site>, every: Duration, stop: CancellationToken) {
+        let (site, every) = (site.clone(), every.max(LOOK_EVERY_MIN));
+        self.sweeps.spawn(async move {
+            while stop.run_until_cancelled(tokio::time::sleep(every)).await.is_some() {
+                if let Err(error) = site.retention.look_again(&site).await {
+                    tracing::warn!(?error, "what is beyond the limits could not be dropped");
+                }
+            }
+        });
+    }
+
+    async fn look_again(&self, site: &Arc<Site>) -> Result<(), Halt> {
+        for (id, keep) in site.journal.keeps().await? {
+            if self.is_settled(site, id, keep).is_none() {
+                self.try_settle(site, id, Some(keep)).await?;
+            }
+        }
+        Ok(())
     }
 
     /// Before the revision with this `index` comes: everything goes that it does not share, and that no job in hand needs.
@@ -84,7 +154,7 @@ impl Retention {
         id: StoreId,
         keep: Option<Keep>,
         _alone: &MutexGuard<'_, ()>,
-    ) -> Result<HeldRevisions, Halt> {
+    ) -> Result<Left, Halt> {
         let mut needed = site.journal.headers_in_hand(id).await?;
         if !keep.is_some_and(|keep| keep.delete_first) {
             needed.extend(installed(site, id).await?);
@@ -92,8 +162,8 @@ impl Retention {
         let store = site.depot.store.clone();
         blocking(move || {
             let headers = store.headers(id).map_err(store_fault)?;
-            let Some(keep) = keep else { return Ok(held(&headers, |_| true)) };
-            let numbers = headers.iter().map(|(_, header)| header.number).collect();
+            let numbers: BTreeSet<u64> = headers.iter().map(|(_, header)| header.number).collect();
+            let Some(keep) = keep else { return Ok(Left { revisions: numbers, lingers: true }) };
             let is_needed = |digest: &Digest, header: &Header| {
                 needed.contains(digest) || is_being_served(&store, id, *digest, header)
             };
@@ -108,7 +178,8 @@ impl Retention {
                 }
                 tracing::debug!(store = %id, revision = header.number, "not kept any more");
             }
-            Ok(held(&headers, |number| kept.contains(&number)))
+            let lingers = kept.len() > kept_at_site(&numbers, &BTreeSet::new(), keep).len();
+            Ok(Left { revisions: kept, lingers })
         })
         .await?
     }
@@ -138,9 +209,8 @@ impl Retention {
     }
 }
 
-fn held(headers: &[(Digest, Header)], kept: impl Fn(u64) -> bool) -> HeldRevisions {
-    let numbers: BTreeSet<u64> = headers.iter().map(|(_, header)| header.number).filter(|n| kept(*n)).collect();
-    HeldRevisions { as_of_ms: worker::now_ms(), revisions: numbers.into_iter().collect() }
+fn held_now(revisions: Vec<u64>) -> HeldRevisions {
+    HeldRevisions { as_of_ms: worker::now_ms(), revisions }
 }
 
 fn is_being_served(store: &Store, id: StoreId, header: Digest, of: &Header) -> bool {

@@ -68,6 +68,7 @@ pub async fn run(
     let tools = site.lane_tools(&config, queue.clone(), reporter.clone(), board, stop.clone());
     repeat_unconfirmed(&tools).await?;
     site.site.retention.resume(&site.site).await;
+    site.site.retention.look_every(&site.site, config.served_kept, stop.clone());
 
     let told = tokio::spawn(own_process::follow(site.site.clone(), config.log.clone(), stop.clone()));
     let presence = tokio::spawn(site.presence(&config, queue.clone(), &serving, stop.clone()).run());
@@ -132,7 +133,7 @@ impl Opened {
             sources,
             upstreams: upstreams.clone(),
             depot: Depot {
-                store: Arc::new(Store::open(dir.join("store"))?),
+                store: Arc::new(Store::open(dir.join("store"))?.keep_served(config.served_kept)),
                 folder: dir.clone(),
                 retries: config.retries,
                 observe: config.observe.clone(),

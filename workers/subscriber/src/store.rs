@@ -12,9 +12,9 @@ use std::fs;
 use std::io::{self, ErrorKind};
 use std::ops::Range;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use blobs::{Key, ObjectKind, atomic};
 use bytes::{Bytes, BytesMut};
@@ -28,6 +28,8 @@ pub use sweep::Swept;
 const UNFINISHED: &str = ".unfinished";
 /// Frames whose places are kept in memory (some 100 bytes each); above it packs not in use are forgotten and read again.
 const FRAMES_LOADED_MAX: usize = 500_000;
+/// What a child asked for stays this long after, unless the site is told otherwise.
+pub const SERVED_KEPT: Duration = Duration::from_secs(600);
 /// Packs that wait for a flush at once, each with an open file; above it the oldest is synced.
 const UNSYNCED_PACKS_MAX: usize = 64;
 
@@ -91,8 +93,12 @@ pub struct Store {
     flushing: Mutex<()>,
     /// How many indexes have come. Held while something goes that none of them may name.
     indexes_put: Mutex<u64>,
+    /// How many headers have come and gone.
+    header_changes: AtomicU64,
     /// When children asked for what last.
     served: Mutex<HashMap<Key, Instant>>,
+    /// What a child asked for stays this long after.
+    served_kept: Duration,
 }
 
 impl Store {
@@ -106,8 +112,15 @@ impl Store {
             unsynced: Mutex::default(),
             flushing: Mutex::default(),
             indexes_put: Mutex::default(),
+            header_changes: AtomicU64::default(),
             served: Mutex::default(),
+            served_kept: SERVED_KEPT,
         })
+    }
+
+    /// What a child asked for stays this long after.
+    pub fn keep_served(self, served_kept: Duration) -> Store {
+        Store { served_kept, ..self }
     }
 
     /// Takes a frame that is what the index says, and nothing else. Durable after the next `flush`.

@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 
 use schemas::{
-    ContentSource, Digest, Event, ExtractTask, Fault, Follow, JobId, JobMessage, JobResult, Lane, Mode, RequestId,
-    RevisionRef, SCHEMA, SendResult, SendTask, Seq, Settings, SourceBytes, StoreId, Task,
+    ContentSource, Digest, Event, ExtractTask, Fault, Follow, JobId, JobMessage, JobResult, Keep, Lane, Mode,
+    RequestId, RevisionRef, SCHEMA, SendResult, SendTask, Seq, Settings, SourceBytes, StoreId, Task,
 };
 use subscriber::journal::{Admission, Begin, Ending, Journal, TRIES_MAX, Transfer};
 use tempfile::TempDir;
@@ -297,4 +297,20 @@ async fn a_journal_of_a_later_version_is_refused() {
     pool.close().await;
     let refused = Journal::open(&path).await.err().unwrap();
     assert!(refused.to_string().contains("version 99"), "{refused}");
+}
+
+#[tokio::test]
+async fn a_journal_of_the_first_version_is_brought_up_to_date() {
+    let f = Fixture::new().await;
+    f.journal.close().await;
+    let path = f.dir.path().join("journal.sqlite");
+    let pool = sqlx::SqlitePool::connect(&format!("sqlite://{}", path.display())).await.unwrap();
+    let back = "DROP INDEX jobs_after; ALTER TABLE stores DROP COLUMN keep; PRAGMA user_version = 1";
+    sqlx::raw_sql(back).execute(&pool).await.unwrap();
+    pool.close().await;
+    let journal = Journal::open(&path).await.unwrap();
+    let (store, keep) = (StoreId(Default::default()), Keep { revisions: 3, from: 2, delete_first: false });
+    journal.note_keep(store, keep).await.unwrap();
+    assert_eq!(journal.keeps().await.unwrap(), [(store, keep)]);
+    journal.close().await;
 }

@@ -110,6 +110,10 @@ pub struct UpArgs {
     #[arg(long, value_name = "TIME", env = "TIDEGATE_GC_GRACE")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub gc_grace: Option<Span>,
+    /// How long a site keeps what a child asked for, beyond its limits (default 10m)
+    #[arg(long, value_name = "TIME", env = "TIDEGATE_SERVED_KEPT")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub served_kept: Option<Span>,
     #[command(flatten)]
     #[serde(flatten)]
     pub process: ProcessArgs,
@@ -185,6 +189,10 @@ pub struct SubscriberArgs {
     #[arg(long, value_name = "N", env = "TIDEGATE_SLOTS", value_parser = clap::value_parser!(u16).range(1..=256))]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub slots: Option<u16>,
+    /// How long a site keeps what a child asked for, beyond its limits (default 10m)
+    #[arg(long, value_name = "TIME", env = "TIDEGATE_SERVED_KEPT")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub served_kept: Option<Span>,
     /// Environment variables that a target may name as `%env:NAME%`
     #[arg(long = "env-allow", value_name = "NAME", env = "TIDEGATE_ENV_ALLOW", value_delimiter = ',')]
     #[serde(skip_serializing_if = "Vec::is_empty")]

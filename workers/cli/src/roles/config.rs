@@ -72,6 +72,7 @@ pub struct Up {
     pub listen: Option<SocketAddr>,
     slots: Option<Slots>,
     gc_grace: Option<Span>,
+    served_kept: Option<Span>,
 }
 
 #[derive(Debug, Clone, Default, Deserialize)]
@@ -102,6 +103,8 @@ pub struct Subscriber {
     slots: Option<Slots>,
     /// Environment variables that a target may name as `%env:NAME%`.
     pub env_allow: BTreeSet<String>,
+    /// How long what a child asked for stays, beyond what is kept.
+    served_kept: Option<Span>,
 }
 
 #[derive(Debug, Clone, Default, Deserialize)]
@@ -180,6 +183,10 @@ impl Up {
     pub fn retention(&self) -> scheduler::Retention {
         retention(self.gc_grace)
     }
+
+    pub fn served_kept(&self) -> Option<Duration> {
+        self.served_kept.map(Span::as_duration)
+    }
 }
 
 impl Scheduler {
@@ -201,6 +208,10 @@ impl Builder {
 impl Subscriber {
     pub fn slots(&self) -> u16 {
         self.slots.map_or(subscriber::config::SLOTS_DEFAULT, |slots| slots.0)
+    }
+
+    pub fn served_kept(&self) -> Option<Duration> {
+        self.served_kept.map(Span::as_duration)
     }
 }
 

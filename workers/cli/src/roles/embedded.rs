@@ -37,6 +37,7 @@ pub struct Settings {
     pub slots: u16,
     pub drain_time: Duration,
     pub retention: scheduler::Retention,
+    pub served_kept: Option<Duration>,
 }
 
 /// What the roles stand on.
@@ -208,6 +209,7 @@ impl Roles {
             queue: self.queue.clone(),
             origin: self.blobs.clone(),
             drain_time: settings.drain_time,
+            served_kept: settings.served_kept,
         };
         let run = sites.run(fleet.subscribers, stop.clone());
         tasks.spawn(async move {

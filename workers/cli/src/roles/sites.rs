@@ -30,6 +30,7 @@ pub struct Sites {
     pub queue: Arc<dyn Queue>,
     pub origin: Arc<dyn ReadBlobs>,
     pub drain_time: Duration,
+    pub served_kept: Option<Duration>,
 }
 
 /// A site that was started.
@@ -115,6 +116,7 @@ impl Sites {
         let mut settings = subscriber::Config::new(name.clone(), self.folder.join(name.as_str()));
         settings.listen = Some(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)));
         settings.drain_time = self.drain_time;
+        settings.served_kept = self.served_kept.unwrap_or(settings.served_kept);
         settings
     }
 }

@@ -29,6 +29,7 @@ pub async fn run(args: SubscriberArgs) -> Result<(), RoleError> {
     settings.slots = own.slots();
     settings.env_allow = own.env_allow.clone();
     settings.drain_time = config.drain_time();
+    settings.served_kept = own.served_kept().unwrap_or(settings.served_kept);
     let (wanted, log_wanted) = watch::channel(subscriber::LogWanted::default());
     settings.log = Some(wanted);
     let following = log.follow(log_wanted, config.log.is_some());

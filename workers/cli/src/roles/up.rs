@@ -31,6 +31,7 @@ pub async fn run(args: UpArgs) -> Result<(), RoleError> {
         slots: config.up.slots(),
         drain_time: config.drain_time(),
         retention: config.up.retention(),
+        served_kept: config.up.served_kept(),
     };
     let mut fleet = Embedded::start(settings, ground, lock).await?;
     if let Err(error) = apply(&fleet, &definitions).await {

@@ -1,11 +1,12 @@
 //! The journal's tables. It knows only their shape.
 
 use sqlx::Row;
+use sqlx::sqlite::SqliteConnection;
 
 use super::{Journal, JournalError};
 
 /// Kept in SQLite's `user_version`; a journal of a later version is refused, never guessed at.
-const VERSION: i64 = 1;
+const VERSION: i64 = 2;
 
 const TABLES: &str = "
 CREATE TABLE jobs (
@@ -44,16 +45,29 @@ CREATE TABLE stores (
     target  TEXT                                 -- where it was extracted last
 ) STRICT;
 ";
+/// What version 2 has more: an end looks for what follows it without reading the whole table, and what is kept is known
+/// without a job.
+const SINCE_1: &str = "
+CREATE INDEX jobs_after ON jobs (after_job) WHERE after_job IS NOT NULL;
+ALTER TABLE stores ADD COLUMN keep TEXT;         -- JSON: how many revisions are kept
+PRAGMA user_version = 2;
+";
 
 pub async fn prepare(journal: &Journal) -> Result<(), JournalError> {
     let mut tx = journal.batches.write().await?;
     let row = sqlx::query("PRAGMA user_version").fetch_one(&mut *tx).await.map_err(|e| journal.failed(e))?;
     match row.get::<i64, _>(0) {
-        VERSION => return tx.done(()).durable().await,
-        0 => {}
+        0 => run(journal, &mut tx, TABLES).await?,
+        1..=VERSION => {}
         other => return Err(journal.unreadable(format_args!("version {other}"))),
     }
-    sqlx::raw_sql(TABLES).execute(&mut *tx).await.map_err(|e| journal.failed(e))?;
-    sqlx::raw_sql("PRAGMA user_version = 1").execute(&mut *tx).await.map_err(|e| journal.failed(e))?;
+    if row.get::<i64, _>(0) < VERSION {
+        run(journal, &mut tx, SINCE_1).await?;
+    }
     tx.done(()).durable().await
+}
+
+async fn run(journal: &Journal, tx: &mut SqliteConnection, text: &'static str) -> Result<(), JournalError> {
+    sqlx::raw_sql(text).execute(tx).await.map_err(|e| journal.failed(e))?;
+    Ok(())
 }

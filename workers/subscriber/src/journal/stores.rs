@@ -2,8 +2,10 @@
 
 use std::path::{Path, PathBuf};
 
-use schemas::{ContentSource, StoreId};
+use schemas::{ContentSource, Keep, StoreId};
+use serde::de::DeserializeOwned;
 use sqlx::Row;
+use sqlx::sqlite::SqliteRow;
 
 use super::{Journal, JournalError};
 
@@ -20,6 +22,17 @@ impl Journal {
         self.put_store(PUT, store, target.to_string_lossy().into_owned()).await
     }
 
+    pub async fn note_keep(&self, store: StoreId, keep: Keep) -> Result<(), JournalError> {
+        const PUT: &str = "INSERT INTO stores (store, keep) VALUES (?, ?)
+                           ON CONFLICT (store) DO UPDATE SET keep = excluded.keep";
+        self.put_store(PUT, store, self.write_json(&keep)?).await
+    }
+
+    /// What is kept of every distribution whose newest job said so.
+    pub async fn keeps(&self) -> Result<Vec<(StoreId, Keep)>, JournalError> {
+        self.all_stores("SELECT store, keep FROM stores WHERE keep IS NOT NULL ORDER BY store").await
+    }
+
     async fn put_store(&self, put: &'static str, store: StoreId, value: String) -> Result<(), JournalError> {
         let mut tx = self.batches.write().await?;
         let put = sqlx::query(put).bind(store.to_string()).bind(value).execute(&mut *tx);
@@ -30,16 +43,16 @@ impl Journal {
 
     /// Sources of all distributions that were ever sent here.
     pub async fn sources(&self) -> Result<Vec<(StoreId, Vec<ContentSource>)>, JournalError> {
-        let rows = sqlx::query("SELECT store, sources FROM stores WHERE sources IS NOT NULL ORDER BY store")
-            .fetch_all(&mut *self.batches.read().await?)
-            .await
-            .map_err(|e| self.failed(e))?;
-        rows.iter()
-            .map(|row| {
-                let store = row.get::<String, _>(0).parse().map_err(|e| self.unreadable(e))?;
-                Ok((store, self.read_json(&row.get::<String, _>(1))?))
-            })
-            .collect()
+        self.all_stores("SELECT store, sources FROM stores WHERE sources IS NOT NULL ORDER BY store").await
+    }
+
+    async fn all_stores<T: DeserializeOwned>(&self, text: &'static str) -> Result<Vec<(StoreId, T)>, JournalError> {
+        let rows = sqlx::query(text).fetch_all(&mut *self.batches.read().await?).await.map_err(|e| self.failed(e))?;
+        let read = |row: &SqliteRow| {
+            let store = row.get::<String, _>(0).parse().map_err(|e| self.unreadable(e))?;
+            Ok((store, self.read_json(&row.get::<String, _>(1))?))
+        };
+        rows.iter().map(read).collect()
     }
 
     pub async fn sources_of(&self, store: StoreId) -> Result<Vec<ContentSource>, JournalError> {

@@ -49,6 +49,9 @@ impl Store {
             atomic::make_folders(&self.root, &key.store.to_string(), key.kind.folder())
                 .and_then(|()| atomic::write_whole(&self.root.join(UNFINISHED), &path, bytes))
                 .map_err(StoreError::io(&path))?;
+            if key.kind == ObjectKind::Header {
+                self.header_changed();
+            }
         }
         if key.kind == ObjectKind::Index {
             self.index_was_put();
@@ -73,6 +76,9 @@ impl Store {
         }
         tracing::warn!(%key, bytes = bytes.len(), "damaged in the store; it will be fetched again");
         remove(&path)?;
+        if key.kind == ObjectKind::Header {
+            self.header_changed();
+        }
         Ok(None)
     }
 }

@@ -20,8 +20,6 @@ use super::{Store, StoreError, UNFINISHED, lock, objects};
 /// An index without a header, or a patch without its indexes, belongs to a download that did not end; it is kept this long, so
 /// that the download can go on.
 const UNFINISHED_KEPT: Duration = Duration::from_secs(24 * 3_600);
-/// What a child asked for stays this long after.
-const SERVED_KEPT: Duration = Duration::from_secs(600);
 /// Keys that children asked for and that are remembered; above it those that are too old are forgotten.
 const SERVED_MAX: usize = 50_000;
 /// A pack is written anew once at least one part of so many of it is named by nobody.
@@ -55,20 +53,31 @@ impl Store {
 
     /// The revision is not held any more; what only it named goes with the next sweep.
     pub fn drop_header(&self, store: StoreId, digest: Digest) -> Result<(), StoreError> {
-        objects::remove(&self.path(&Key::header(store, digest)))
+        objects::remove(&self.path(&Key::header(store, digest)))?;
+        self.header_changed();
+        Ok(())
+    }
+
+    /// Grows with every header that comes or goes, of any distribution.
+    pub fn header_changes(&self) -> u64 {
+        self.header_changes.load(Ordering::Acquire)
+    }
+
+    pub(super) fn header_changed(&self) {
+        self.header_changes.fetch_add(1, Ordering::Release);
     }
 
     /// A child has just asked for it.
     pub fn touch(&self, key: &Key) {
         let mut served = lock(&self.served);
         if served.len() >= SERVED_MAX {
-            served.retain(|_, at| at.elapsed() < SERVED_KEPT);
+            served.retain(|_, at| at.elapsed() < self.served_kept);
         }
         served.insert(*key, Instant::now());
     }
 
     pub fn is_being_served(&self, key: &Key) -> bool {
-        lock(&self.served).get(key).is_some_and(|at| at.elapsed() < SERVED_KEPT)
+        lock(&self.served).get(key).is_some_and(|at| at.elapsed() < self.served_kept)
     }
 
     /// Removes what no index names. `downloading`: a download of this distribution is under way, so every index counts,
