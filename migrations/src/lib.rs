@@ -1,26 +1,30 @@
 //! The tables and the documented SQL views, as migrations that run up and down on PostgreSQL and on SQLite.
 //! Tables begin with `tide_` and are private; the views are the face that people query (docs/results.md).
 
-use sea_orm_migration::prelude::*;
-
 mod m0001_tables;
 mod m0002_views;
 mod m0010_limits;
 mod m0020_retention;
 mod m0030_schedules;
+mod migrator;
 mod sql;
 
-pub struct Migrator;
+pub use migrator::{down, up};
 
+/// One step from a version of the database to the next, and back.
 #[async_trait::async_trait]
-impl MigratorTrait for Migrator {
-    fn migrations() -> Vec<Box<dyn MigrationTrait>> {
-        vec![
-            Box::new(m0001_tables::Migration),
-            Box::new(m0002_views::Migration),
-            Box::new(m0010_limits::Migration),
-            Box::new(m0020_retention::Migration),
-            Box::new(m0030_schedules::Migration),
-        ]
-    }
+trait Migration: Send + Sync {
+    /// By which a database knows that it has run; it never changes.
+    fn name(&self) -> &'static str;
+    async fn up(&self, db: &sea_orm::DatabaseTransaction) -> Result<(), sea_orm::DbErr>;
+    async fn down(&self, db: &sea_orm::DatabaseTransaction) -> Result<(), sea_orm::DbErr>;
 }
+
+/// In the order in which they run; a new one comes last.
+const ALL: [&dyn Migration; 5] = [
+    &m0001_tables::Tables,
+    &m0002_views::Views,
+    &m0010_limits::Limits,
+    &m0020_retention::Retention,
+    &m0030_schedules::Schedules,
+];

@@ -1,21 +1,25 @@
 //! All tables. Times are milliseconds since 1970 (`_ms`), ids are text, states are words with a CHECK behind them.
 
-use sea_orm_migration::prelude::*;
+use sea_orm::{DatabaseTransaction, DbErr};
 
+use crate::Migration;
 use crate::sql::run;
 
-#[derive(DeriveMigrationName)]
-pub struct Migration;
+pub struct Tables;
 
 #[async_trait::async_trait]
-impl MigrationTrait for Migration {
-    async fn up(&self, manager: &SchemaManager) -> Result<(), DbErr> {
-        run(manager, UP).await
+impl Migration for Tables {
+    fn name(&self) -> &'static str {
+        "m0001_tables"
     }
 
-    async fn down(&self, manager: &SchemaManager) -> Result<(), DbErr> {
+    async fn up(&self, db: &DatabaseTransaction) -> Result<(), DbErr> {
+        run(db, UP).await
+    }
+
+    async fn down(&self, db: &DatabaseTransaction) -> Result<(), DbErr> {
         for table in TABLES.iter().rev() {
-            run(manager, &format!("DROP TABLE IF EXISTS {table}")).await?;
+            run(db, &format!("DROP TABLE IF EXISTS {table}")).await?;
         }
         Ok(())
     }

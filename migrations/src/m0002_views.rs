@@ -1,22 +1,26 @@
 //! The views that people query: one word per column as in SPEC §1, times as the database's own type. Described column by
 //! column in docs/results.md; columns are added, never renamed.
 
-use sea_orm_migration::prelude::*;
+use sea_orm::{DatabaseTransaction, DbErr};
 
+use crate::Migration;
 use crate::sql::run;
 
-#[derive(DeriveMigrationName)]
-pub struct Migration;
+pub struct Views;
 
 #[async_trait::async_trait]
-impl MigrationTrait for Migration {
-    async fn up(&self, manager: &SchemaManager) -> Result<(), DbErr> {
-        run(manager, UP).await
+impl Migration for Views {
+    fn name(&self) -> &'static str {
+        "m0002_views"
     }
 
-    async fn down(&self, manager: &SchemaManager) -> Result<(), DbErr> {
+    async fn up(&self, db: &DatabaseTransaction) -> Result<(), DbErr> {
+        run(db, UP).await
+    }
+
+    async fn down(&self, db: &DatabaseTransaction) -> Result<(), DbErr> {
         for view in VIEWS.iter().rev() {
-            run(manager, &format!("DROP VIEW IF EXISTS {view}")).await?;
+            run(db, &format!("DROP VIEW IF EXISTS {view}")).await?;
         }
         Ok(())
     }

@@ -1,20 +1,24 @@
 //! What distributors may have out at a time, and what of their definitions is in effect until their refresh.
 
-use sea_orm_migration::prelude::*;
+use sea_orm::{DatabaseTransaction, DbErr};
 
+use crate::Migration;
 use crate::sql::run;
 
-#[derive(DeriveMigrationName)]
-pub struct Migration;
+pub struct Limits;
 
 #[async_trait::async_trait]
-impl MigrationTrait for Migration {
-    async fn up(&self, manager: &SchemaManager) -> Result<(), DbErr> {
-        run(manager, UP).await
+impl Migration for Limits {
+    fn name(&self) -> &'static str {
+        "m0010_limits"
     }
 
-    async fn down(&self, manager: &SchemaManager) -> Result<(), DbErr> {
-        run(manager, DOWN).await
+    async fn up(&self, db: &DatabaseTransaction) -> Result<(), DbErr> {
+        run(db, UP).await
+    }
+
+    async fn down(&self, db: &DatabaseTransaction) -> Result<(), DbErr> {
+        run(db, DOWN).await
     }
 }
 

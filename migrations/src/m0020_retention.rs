@@ -1,23 +1,26 @@
 //! Retention and garbage collection: when a revision was retired, what sites hold, what is condemned at the origin.
 
-use sea_orm_migration::prelude::*;
-use sea_orm_migration::sea_orm::{DatabaseBackend, Statement};
+use sea_orm::{ConnectionTrait, DatabaseBackend, DatabaseTransaction, DbErr, Statement};
 
+use crate::Migration;
 use crate::sql::run;
 
-#[derive(DeriveMigrationName)]
-pub struct Migration;
+pub struct Retention;
 
 #[async_trait::async_trait]
-impl MigrationTrait for Migration {
-    async fn up(&self, manager: &SchemaManager) -> Result<(), DbErr> {
-        allow_kinds(manager, KINDS_BEFORE, KINDS).await?;
-        run(manager, UP).await
+impl Migration for Retention {
+    fn name(&self) -> &'static str {
+        "m0020_retention"
     }
 
-    async fn down(&self, manager: &SchemaManager) -> Result<(), DbErr> {
-        run(manager, DOWN).await?;
-        allow_kinds(manager, KINDS, KINDS_BEFORE).await
+    async fn up(&self, db: &DatabaseTransaction) -> Result<(), DbErr> {
+        allow_kinds(db, KINDS_BEFORE, KINDS).await?;
+        run(db, UP).await
+    }
+
+    async fn down(&self, db: &DatabaseTransaction) -> Result<(), DbErr> {
+        run(db, DOWN).await?;
+        allow_kinds(db, KINDS, KINDS_BEFORE).await
     }
 }
 
@@ -26,28 +29,27 @@ const KINDS: &str = "kind IN ('build', 'send', 'extract', 'collect')";
 
 /// Exchanges the check on a job's kind. SQLite cannot alter one; its own way for changes that touch no row is to edit the
 /// table's text in the schema (sqlite.org/lang_altertable.html, section 7).
-async fn allow_kinds(manager: &SchemaManager<'_>, before: &str, after: &str) -> Result<(), DbErr> {
-    if manager.get_database_backend() == DatabaseBackend::Postgres {
+async fn allow_kinds(db: &DatabaseTransaction, before: &str, after: &str) -> Result<(), DbErr> {
+    if db.get_database_backend() == DatabaseBackend::Postgres {
         let text = format!(
             "ALTER TABLE tide_jobs DROP CONSTRAINT IF EXISTS tide_jobs_kind_check;\n
             ALTER TABLE tide_jobs ADD CONSTRAINT tide_jobs_kind_check CHECK ({after});\n"
         );
-        return run(manager, &text).await;
+        return run(db, &text).await;
     }
     let quoted = |text: &str| text.replace('\'', "''");
-    let c = manager.get_connection();
-    let version = c.query_one_raw(Statement::from_string(DatabaseBackend::Sqlite, "PRAGMA schema_version")).await?;
+    let version = db.query_one_raw(Statement::from_string(DatabaseBackend::Sqlite, "PRAGMA schema_version")).await?;
     let version: i64 = version.map(|row| row.try_get_by_index(0)).transpose()?.unwrap_or(0);
-    c.execute_unprepared("PRAGMA writable_schema = ON").await?;
+    db.execute_unprepared("PRAGMA writable_schema = ON").await?;
     let text = format!(
         "UPDATE sqlite_schema SET sql = replace(sql, '{}', '{}') WHERE type = 'table' AND name = 'tide_jobs'",
         quoted(before),
         quoted(after)
     );
-    c.execute_unprepared(&text).await?;
+    db.execute_unprepared(&text).await?;
     // Every connection reads the schema again.
-    c.execute_unprepared(&format!("PRAGMA schema_version = {}", version + 1)).await?;
-    c.execute_unprepared("PRAGMA writable_schema = OFF").await?;
+    db.execute_unprepared(&format!("PRAGMA schema_version = {}", version + 1)).await?;
+    db.execute_unprepared("PRAGMA writable_schema = OFF").await?;
     Ok(())
 }
 

@@ -1,21 +1,25 @@
 //! Schedules with zones, windows, catch-up and overlap: how far each was judged, what became of an occurrence, and alerts for
 //! what did not happen.
 
-use sea_orm_migration::prelude::*;
+use sea_orm::{DatabaseTransaction, DbErr};
 
+use crate::Migration;
 use crate::sql::run;
 
-#[derive(DeriveMigrationName)]
-pub struct Migration;
+pub struct Schedules;
 
 #[async_trait::async_trait]
-impl MigrationTrait for Migration {
-    async fn up(&self, manager: &SchemaManager) -> Result<(), DbErr> {
-        run(manager, UP).await
+impl Migration for Schedules {
+    fn name(&self) -> &'static str {
+        "m0030_schedules"
     }
 
-    async fn down(&self, manager: &SchemaManager) -> Result<(), DbErr> {
-        run(manager, DOWN).await
+    async fn up(&self, db: &DatabaseTransaction) -> Result<(), DbErr> {
+        run(db, UP).await
+    }
+
+    async fn down(&self, db: &DatabaseTransaction) -> Result<(), DbErr> {
+        run(db, DOWN).await
     }
 }
 

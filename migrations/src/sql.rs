@@ -1,13 +1,12 @@
 //! Runs a script written once for both databases. What they spell differently stands in braces.
 
-use sea_orm_migration::prelude::*;
-use sea_orm_migration::sea_orm::DatabaseBackend;
+use sea_orm::{ConnectionTrait, DatabaseBackend, DatabaseTransaction, DbErr};
 
 /// Statements of a script, separated by `;` at a line's end.
-pub async fn run(manager: &SchemaManager<'_>, script: &str) -> Result<(), DbErr> {
-    let spelled = spell(script, manager.get_database_backend());
+pub async fn run(db: &DatabaseTransaction, script: &str) -> Result<(), DbErr> {
+    let spelled = spell(script, db.get_database_backend());
     for statement in spelled.split(";\n").map(str::trim).filter(|s| !s.is_empty()) {
-        manager.get_connection().execute_unprepared(statement).await?;
+        db.execute_unprepared(statement).await?;
     }
     Ok(())
 }

@@ -87,7 +87,7 @@ fn lines(format: LogFormat, writer: BoxMakeWriter, colours: bool) -> BoxedLayer 
 pub fn level_filter(level: &str) -> String {
     match level {
         "error" | "warn" => format!("{level},lapin=off"),
-        level => format!("{level},sqlx=warn,sea_orm_migration=warn,lapin=off"),
+        level => format!("{level},sqlx=warn,lapin=off"),
     }
 }
 

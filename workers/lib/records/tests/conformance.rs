@@ -120,6 +120,7 @@ both!(
     query::a_query_cannot_write,
     query::every_view_can_be_read,
     query::migrations_run_down_and_up_again,
+    query::several_that_migrate_at_once_follow_each_other,
     query::the_documented_queries_run,
     query::every_column_is_documented,
 );

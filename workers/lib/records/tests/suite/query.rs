@@ -1,4 +1,5 @@
 use super::{FLEET, Scene};
+use records::Records;
 
 pub async fn a_query_cannot_write(scene: &Scene) {
     scene.apply(FLEET).await;
@@ -61,6 +62,20 @@ pub async fn migrations_run_down_and_up_again(scene: &Scene) {
     scene.records.migrate_down().await.unwrap();
     assert!(scene.records.query("SELECT * FROM jobs").await.is_err());
     scene.records.migrate().await.unwrap();
+    assert_eq!(scene.number("SELECT COUNT(*) FROM jobs").await, 0);
+}
+
+pub async fn several_that_migrate_at_once_follow_each_other(scene: &Scene) {
+    scene.records.migrate_down().await.unwrap();
+    let starts = (0..6).map(async |_| {
+        let records = Records::open(scene.records.url()).await?;
+        let migrated = records.migrate().await;
+        records.close().await;
+        migrated
+    });
+    for migrated in futures::future::join_all(starts).await {
+        migrated.unwrap();
+    }
     assert_eq!(scene.number("SELECT COUNT(*) FROM jobs").await, 0);
 }
 
