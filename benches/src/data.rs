@@ -5,8 +5,10 @@ use std::process::Command;
 
 use anyhow::{Context, bail};
 
+use crate::document;
 use crate::meter::Cost;
 use crate::peers;
+use crate::services::Ground;
 use crate::table::Table;
 use crate::tidegate::Up;
 
@@ -16,6 +18,11 @@ pub struct Plan {
     pub scratch: PathBuf,
     pub of: Vec<String>,
     pub rounds: usize,
+    /// RabbitMQ, PostgreSQL and S3 as the environment names them, instead of the embedded ones.
+    pub services: bool,
+    pub peers: bool,
+    /// The document whose tables are written anew.
+    pub write: Option<PathBuf>,
 }
 
 const STEPS: [&str; 5] = ["publish v1", "publish unchanged", "publish v2", "deliver v1", "deliver v2"];
@@ -33,12 +40,18 @@ pub fn run(plan: &Plan) -> anyhow::Result<()> {
             let room = plan.scratch.join(format!("{name}-{round}"));
             std::fs::create_dir_all(&room).with_context(|| room.display().to_string())?;
             tidegate(plan, &room.join("tidegate"), &v1, &v2, &mut table)?;
-            peers::rsync(&room.join("rsync"), &v1, &v2, &mut table)?;
-            peers::restic(&room.join("restic"), &v1, &v2, &mut table)?;
-            peers::tar_zstd(&room.join("tar"), &v1, &v2, &mut table)?;
+            if plan.peers {
+                peers::rsync(&room.join("rsync"), &v1, &v2, &mut table)?;
+                peers::restic(&room.join("restic"), &v1, &v2, &mut table)?;
+                peers::tar_zstd(&room.join("tar"), &v1, &v2, &mut table)?;
+            }
         }
-        println!("### {name}, medians of {} rounds\n", plan.rounds);
-        table.print(&STEPS);
+        let on = if plan.services { "services" } else { "embedded" };
+        let text = format!("`{name}`, {on}, medians of {} rounds:\n\n{}", plan.rounds, table.text(&STEPS));
+        println!("{text}");
+        if let Some(document) = &plan.write {
+            document::put(document, &format!("{name} {on}"), &text)?;
+        }
     }
     Ok(())
 }
@@ -49,7 +62,8 @@ fn tidegate(plan: &Plan, room: &Path, v1: &Path, v2: &Path, table: &mut Table) -
     copy(v1, &source)?;
     let definitions = room.join("bench.yaml");
     std::fs::write(&definitions, text(&source, &target))?;
-    let up = Up::start(&plan.tidegate, &room.join("data"))?;
+    let ground = if plan.services { Ground::fresh()? } else { Ground::embedded() };
+    let up = Up::start(&plan.tidegate, &room.join("data"), &ground)?;
     up.call(&["apply", "-f", definitions.to_str().context("path")?])?;
     let moved = "SELECT SUM(bytes_moved) FROM jobs WHERE kind = 'send' AND created_at >= (SELECT MAX(created_at) FROM jobs WHERE kind = 'send')";
     let stored = "SELECT bytes_moved FROM jobs WHERE kind = 'build' ORDER BY created_at DESC LIMIT 1";

@@ -13,6 +13,7 @@ use schemas::{QueueName, Request, RequestId, RequestKind};
 use uuid::Uuid;
 
 use crate::postgres::Postgres;
+use crate::services::Ground;
 
 /// Between two looks at the results.
 const LOOK_EVERY: Duration = Duration::from_millis(10);
@@ -66,14 +67,16 @@ pub fn run(plan: &Plan) -> anyhow::Result<()> {
 
 fn start(plan: &Plan) -> anyhow::Result<Site> {
     let variable = |name: &str| std::env::var(name).with_context(|| format!("{name} is not set: . .services/env"));
-    let (database, broker) = (variable("TIDEGATE_DATABASE")?, variable("TIDEGATE_BROKER")?);
+    let ground = Ground::fresh()?;
+    let (database, broker) = (ground.database()?.to_owned(), variable("TIDEGATE_BROKER")?);
     std::fs::create_dir_all(&plan.scratch)?;
     let definitions = plan.scratch.join("jobs.yaml");
     std::fs::write(&definitions, text(plan)?)?;
     let mut site = Site { database, broker, roles: Vec::new() };
     let role = |arguments: &[&str]| -> anyhow::Result<Child> {
         let log = std::fs::File::create(plan.scratch.join(format!("{}.log", arguments[0])))?;
-        Ok(Command::new(&plan.tidegate)
+        Ok(ground
+            .put_under(&mut Command::new(&plan.tidegate))
             .args(arguments)
             .env("TIDEGATE_LOG", "warn")
             .stdout(Stdio::null())

@@ -2,10 +2,12 @@
 //! go to stdout; what is going on goes to stderr.
 
 mod data;
+mod document;
 mod jobs;
 mod meter;
 mod peers;
 mod postgres;
+mod services;
 mod table;
 mod tidegate;
 
@@ -24,7 +26,7 @@ struct Arguments {
 enum What {
     /// Builds and delivers the corpora, beside rsync, restic and tar | zstd
     Data {
-        /// Made by `python3 benches/corpus.py DIR`
+        /// Made by `python3 benches/corpus.py DIR`, or by benches/trees.py
         #[arg(long)]
         corpus: PathBuf,
         /// The release binary
@@ -37,6 +39,15 @@ enum What {
         of: Vec<String>,
         #[arg(long, default_value_t = 3)]
         rounds: usize,
+        /// On RabbitMQ, PostgreSQL and S3 (`ops/services up`, then `. .services/env`) instead of embedded
+        #[arg(long)]
+        services: bool,
+        /// Tidegate alone
+        #[arg(long)]
+        no_peers: bool,
+        /// Document whose tables are written anew
+        #[arg(long)]
+        write: Option<PathBuf>,
     },
     /// No-op jobs on RabbitMQ and PostgreSQL (`ops/services up`, then `. .services/env`), beside Celery
     Jobs {
@@ -56,8 +67,8 @@ enum What {
 
 fn main() -> anyhow::Result<()> {
     match Arguments::parse().what {
-        What::Data { corpus, tidegate, scratch, of, rounds } => {
-            data::run(&data::Plan { corpus, tidegate, scratch, of, rounds })
+        What::Data { corpus, tidegate, scratch, of, rounds, services, no_peers, write } => {
+            data::run(&data::Plan { corpus, tidegate, scratch, of, rounds, services, peers: !no_peers, write })
         }
         What::Jobs { tidegate, scratch, lanes, jobs, celery_python } => {
             jobs::run(&jobs::Plan { tidegate, scratch, lanes, jobs, celery_python })

@@ -37,9 +37,8 @@ impl Table {
     }
 
     /// Each cell: wall seconds (spread), CPU seconds, MB stored or moved, peak RSS in MB.
-    pub fn print(&self, steps: &[&str]) {
-        println!("| tool | {} |", steps.join(" | "));
-        println!("|---|{}", "---|".repeat(steps.len()));
+    pub fn text(&self, steps: &[&str]) -> String {
+        let mut text = format!("| tool | {} |\n|---|{}\n", steps.join(" | "), "---|".repeat(steps.len()));
         for Row { tool, steps: own } in &self.rows {
             let cells: Vec<String> = steps
                 .iter()
@@ -47,9 +46,9 @@ impl Table {
                     own.iter().find(|(name, _)| name == step).map_or_else(String::new, |(_, costs)| cell(costs))
                 })
                 .collect();
-            println!("| {tool} | {} |", cells.join(" | "));
+            text.push_str(&format!("| {tool} | {} |\n", cells.join(" | ")));
         }
-        println!();
+        text
     }
 }
 

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, bail};
 
 use crate::meter::{Cost, Watch};
+use crate::services::Ground;
 
 pub struct Up {
     binary: PathBuf,
@@ -15,10 +16,12 @@ pub struct Up {
 }
 
 impl Up {
-    pub fn start(binary: &Path, data: &Path) -> anyhow::Result<Up> {
+    pub fn start(binary: &Path, data: &Path, ground: &Ground) -> anyhow::Result<Up> {
         std::fs::create_dir_all(data)?;
         let log = std::fs::File::create(data.join("up.log"))?;
-        let mut process = Command::new(binary)
+        let mut command = Command::new(binary);
+        let mut process = ground
+            .put_under(&mut command)
             .args(["up", "--data"])
             .arg(data)
             .stdout(Stdio::null())

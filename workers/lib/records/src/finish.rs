@@ -64,9 +64,10 @@ pub(crate) async fn complete_requests_of(
 ) -> Result<(), RecordsError> {
     let mut requests = Vec::new();
     for part in jobs.chunks(sql::rows_per_statement(1)) {
-        // Locked, so that two transactions that end a request's last two jobs don't each see the other's as open.
+        // Locked, so that two transactions that end a request's last two jobs don't each see the other's as open; nor do this
+        // one and the one that has just planned the request, which does not see this end.
         let text = format!(
-            "SELECT id FROM tide_requests WHERE state = 'open' AND id IN
+            "SELECT id FROM tide_requests WHERE state IN ('accepted', 'open') AND id IN
                 (SELECT request_id FROM tide_request_jobs WHERE job_id IN ({})) ORDER BY id {{for_update}}",
             sql::list(1, part.len())
         );

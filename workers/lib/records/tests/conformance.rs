@@ -34,6 +34,7 @@ both!(
     requests::the_same_request_twice_is_one_and_another_body_is_a_conflict,
     requests::a_request_without_jobs_succeeds_at_once,
     requests::a_request_fails_if_any_job_failed,
+    requests::a_job_that_ends_just_as_its_request_is_planned_ends_the_request,
     requests::two_planners_never_claim_one_request,
     lanes::a_lane_gives_out_its_depth_and_the_rest_wait,
     lanes::priority_goes_before_age,

@@ -2,7 +2,7 @@ use records::{Acceptance, RecordsError};
 use schemas::{Request, RequestId, RequestKind};
 use uuid::Uuid;
 
-use super::{FLEET, Scene, failed, send, sent, succeeded};
+use super::{FLEET, Scene, build, built, failed, send, sent, succeeded};
 
 fn request() -> Request {
     let mut request = Request::new(RequestId(Uuid::now_v7()), RequestKind::Build);
@@ -39,6 +39,20 @@ pub async fn a_request_fails_if_any_job_failed(scene: &Scene) {
     assert_eq!(scene.records.request_status(id).await.unwrap().unwrap().state, "open");
     scene.report(&[succeeded(&good, sent())]).await;
     assert_eq!(scene.records.request_status(id).await.unwrap().unwrap().state, "failed");
+}
+
+pub async fn a_job_that_ends_just_as_its_request_is_planned_ends_the_request(scene: &Scene) {
+    const ROUNDS: usize = 40;
+    scene.apply(FLEET).await;
+    for number in 1..=ROUNDS as u64 {
+        let job = build("antivirus");
+        let request = scene.request().await;
+        scene.insert(request, std::slice::from_ref(&job)).await;
+        let end = [succeeded(&job, built("antivirus", number))];
+        let (planned, _) = tokio::join!(scene.records.planned(request, None), scene.report(&end));
+        planned.unwrap();
+        assert_eq!(scene.records.request_status(request).await.unwrap().unwrap().state, "succeeded", "round {number}");
+    }
 }
 
 pub async fn two_planners_never_claim_one_request(scene: &Scene) {
