@@ -7,6 +7,7 @@ mod judging;
 mod kinds;
 mod known_dates;
 mod properties;
+mod published_tuesdays;
 mod reference;
 mod refusals;
 mod zones;

@@ -1,6 +1,15 @@
-//! Changes of the clocks as they were decreed: Paris and New York (EU directive 2000/84/EC; US Energy Policy Act of 2005), Lord Howe
-//! by 30 minutes, Santiago at midnight, Casablanca around Ramadan, and Apia, which left out 30 December 2011 (time zone database,
-//! NEWS of releases 2011n, 2018g, 2022c and the comments of its files `europe`, `northamerica`, `australasia`, `southamerica`, `africa`).
+//! Changes of the clocks as the time zone database of IANA has them, which cites the decrees: release 2026c of 8 July 2026
+//! (github.com/eggert/tz, data.iana.org/time-zones/releases), by file and line. These days were worked out from those lines by hand.
+//!
+//! - Paris: `europe`, `Rule EU 1981 max - Mar lastSun 1:00u 1:00 S` and `Rule EU 1996 max - Oct lastSun 1:00u 0 -`.
+//! - New York: `northamerica`, `Rule US 2007 max - Mar Sun>=8 2:00 1:00 D` and `Rule US 2007 max - Nov Sun>=1 2:00 0 S`.
+//! - Lord Howe, by 30 minutes: `australasia`, `Rule LH 2008 max - Apr Sun>=1 2:00 0 -` and `Rule LH 2008 max - Oct Sun>=1 2:00 0:30 -`.
+//! - Santiago, at midnight of -04: `southamerica`, `Rule Chile 2019 max - Apr Sun>=2 3:00u 0 -` and `Rule Chile 2023 max - Sep Sun>=2
+//!   4:00u 1:00 -`.
+//! - Casablanca, around Ramadan: `africa`, `Rule Morocco 2026 only - Feb 15 3:00 -1:00 -` and `Rule Morocco 2026 only - Mar 22 2:00 0 -`;
+//!   from 20 September 2026 on it stays at +00 (NEWS of 2026c), which these tests do not reach.
+//! - Apia, which left out 30 December 2011: `australasia`, `Zone Pacific/Apia`, `-11:00 WS %z 2011 Dec 29 24:00`, then `13:00 WS %z`,
+//!   with `Rule WS 2011 only - Sep lastSat 3:00 1 -` in force: -10 before, +14 after.
 
 use serde_json::{Value, json};
 
