@@ -60,6 +60,7 @@ impl Ground {
 struct Role {
     verb: &'static str,
     arguments: Vec<String>,
+    environment: Vec<(String, String)>,
 }
 
 pub struct Fleet {
@@ -79,6 +80,10 @@ impl Fleet {
 
     pub fn scheduler(&mut self, name: &str) {
         self.add(name, "scheduler", vec![]);
+    }
+
+    pub fn scheduler_with(&mut self, name: &str, arguments: &[&str]) {
+        self.add(name, "scheduler", arguments.iter().map(|one| (*one).to_owned()).collect());
     }
 
     pub fn recorder(&mut self, name: &str) {
@@ -177,14 +182,21 @@ impl Fleet {
     }
 
     fn add(&mut self, name: &str, verb: &'static str, arguments: Vec<String>) {
-        self.roles.insert(name.to_owned(), Role { verb, arguments });
+        self.roles.insert(name.to_owned(), Role { verb, arguments, environment: Vec::new() });
         self.start(name);
+    }
+
+    /// From its next start on, these variables too.
+    pub fn set_environment(&mut self, name: &str, environment: Vec<(String, String)>) {
+        if let Some(role) = self.roles.get_mut(name) {
+            role.environment = environment;
+        }
     }
 
     fn command(&self, role: &Role) -> Command {
         let mut command = program();
         command.arg(role.verb).args(&role.arguments).args(["--drain-time", "5s"]).current_dir(&self.folder);
-        command.envs(self.ground.variables());
+        command.envs(self.ground.variables()).envs(role.environment.clone());
         command
     }
 }

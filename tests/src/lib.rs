@@ -8,6 +8,7 @@ pub mod compare;
 pub mod definitions;
 pub mod ends;
 pub mod fleet;
+pub mod other_clock;
 pub mod process;
 pub mod program;
 pub mod step_file;

@@ -2,7 +2,7 @@
 //! their settings and their children's keys.
 
 use std::collections::BTreeMap;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use records::{ControlToSend, Fleet, RecordsError, Retirement, Term};
 use schemas::SubscriberName;
@@ -10,22 +10,25 @@ use schemas::SubscriberName;
 use crate::Tools;
 
 const LEASE: &str = "scheduler";
+/// Between two turns, however much is due.
+const REST_MIN: Duration = Duration::from_millis(1);
 
 pub async fn run(tools: &Tools) -> anyhow::Result<()> {
     let mut leader = Leader { term: None, renewed: Instant::now(), swept: None, retired: None, children: None };
     while !tools.shutdown.is_cancelled() {
         match leader.turn(tools).await {
-            Ok(()) => {}
+            Ok(()) => leader.rest(tools).await,
             Err(RecordsError::Fenced) => {
                 tracing::warn!("another scheduler leads now");
                 leader.term = None;
+                tools.pause(tools.config.tick).await;
             }
             Err(error) => {
                 tracing::warn!(%error, "a turn of the leader failed; the next one tries again");
                 leader.renewed = Instant::now() - tools.config.lease;
+                tools.pause(tools.config.tick).await;
             }
         }
-        tools.pause(tools.config.tick).await;
     }
     if let Some(term) = leader.term {
         let _ = tools.records.resign(&term).await;
@@ -59,7 +62,10 @@ impl Leader {
             }
         }
         let Some(term) = self.term.clone() else { return Ok(()) };
-        for fired in tools.records.tick(&term).await? {
+        worker::step::mark("tick");
+        let fired = tools.records.tick(&term).await?;
+        worker::step::mark("ticked");
+        for fired in fired {
             tracing::info!(schedule = %fired.schedule, nominal_ms = fired.nominal_ms, request = %fired.request, missed = fired.missed, "fired");
             tools.asked.notify_one();
         }
@@ -67,13 +73,24 @@ impl Leader {
             self.swept = Some(Instant::now());
             self.sweep(tools, &term).await?;
             self.close_windows(tools, &term).await?;
-            self.tell(tools).await?;
+            self.tell(tools, &term).await?;
         }
         if self.retired.is_none_or(|at| at.elapsed() >= tools.config.retention.every()) {
             self.retired = Some(Instant::now());
             self.retire(tools, &term).await?;
         }
         Ok(())
+    }
+
+    /// Until the next turn: no longer than until something is due, so that it is fired at its instant and not up to a tick later.
+    async fn rest(&self, tools: &Tools) {
+        let mut time = tools.config.tick;
+        if self.term.is_some()
+            && let Ok(Some(due_in_ms)) = tools.records.due_in_ms().await
+        {
+            time = time.min(Duration::from_millis(due_in_ms.try_into().unwrap_or(0)));
+        }
+        tools.pause(time.max(REST_MIN)).await;
     }
 
     /// Retires revisions beyond what is kept, and asks for a collection if something is due.
@@ -117,7 +134,7 @@ impl Leader {
         Ok(())
     }
 
-    async fn tell(&mut self, tools: &Tools) -> Result<(), RecordsError> {
+    async fn tell(&mut self, tools: &Tools, term: &Term) -> Result<(), RecordsError> {
         let mut controls = tools.records.settings_to_send().await?;
         let version = tools.records.version_in_effect().await?;
         if self.children.as_ref().is_none_or(|(known, _)| *known != version) {
@@ -125,17 +142,17 @@ impl Leader {
             self.children = Some((fleet.version, children(&fleet)));
         }
         if let Some((_, children)) = &self.children {
-            controls.extend(tools.records.children_to_send(children).await?);
+            controls.extend(tools.records.children_to_send(term, children).await?);
         }
         for control in controls {
-            self.send(tools, control).await?;
+            self.send(tools, term, control).await?;
         }
         Ok(())
     }
 
-    async fn send(&self, tools: &Tools, control: ControlToSend) -> Result<(), RecordsError> {
+    async fn send(&self, tools: &Tools, term: &Term, control: ControlToSend) -> Result<(), RecordsError> {
         match tools.dispatcher.control(&control.subscriber, &control.control).await {
-            Ok(()) => tools.records.control_sent(&control).await,
+            Ok(()) => tools.records.control_sent(term, &control).await,
             Err(error) => {
                 tracing::warn!(subscriber = %control.subscriber, %error, "a control message was not published; it will be tried again");
                 Ok(())

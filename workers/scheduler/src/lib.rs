@@ -18,6 +18,9 @@ use tokio_util::sync::CancellationToken;
 
 pub use retention::Retention;
 
+pub const LEASE_DEFAULT: Duration = Duration::from_secs(10);
+pub const LEASE_MAX: Duration = Duration::from_secs(300);
+
 #[derive(Debug, Clone)]
 pub struct Config {
     /// Who leads, as leases name it; unique per process.
@@ -38,7 +41,7 @@ impl Default for Config {
     fn default() -> Self {
         Config {
             holder: format!("{}/{}", worker::worker_id("scheduler"), uuid::Uuid::now_v7().simple()),
-            lease: Duration::from_secs(10),
+            lease: LEASE_DEFAULT,
             tick: Duration::from_millis(250),
             sweep: Duration::from_secs(1),
             poll: Duration::from_millis(200),

@@ -121,6 +121,10 @@ pub struct UpArgs {
 
 #[derive(Debug, Clone, Default, Args, Serialize)]
 pub struct SchedulerArgs {
+    /// Another scheduler leads when the leader has been silent for so long (default 10s); the same for all of them
+    #[arg(long, value_name = "TIME", env = "TIDEGATE_LEASE")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub lease: Option<Span>,
     /// How long what no revision needs any more stays at the origin (default 1d)
     #[arg(long, value_name = "TIME", env = "TIDEGATE_GC_GRACE")]
     #[serde(skip_serializing_if = "Option::is_none")]

@@ -78,6 +78,7 @@ pub struct Up {
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Scheduler {
+    lease: Option<Lease>,
     /// How long what no revision needs any more stays at the origin.
     gc_grace: Option<Span>,
 }
@@ -147,6 +148,22 @@ impl TryFrom<u32> for Slots {
     }
 }
 
+/// How long a silent leader leads: long enough for a slow database to answer, short enough to wait for.
+#[derive(Debug, Clone, Copy, Deserialize)]
+#[serde(try_from = "Span")]
+struct Lease(Duration);
+
+impl TryFrom<Span> for Lease {
+    type Error = String;
+
+    fn try_from(lease: Span) -> Result<Lease, String> {
+        match lease.as_duration() {
+            time if time <= scheduler::LEASE_MAX => Ok(Lease(time)),
+            _ => Err(format!("a lease of {lease}; allowed: 1s to {}", Span::from_secs(scheduler::LEASE_MAX.as_secs()))),
+        }
+    }
+}
+
 impl Config {
     /// `flags` are a role's flags with their variables; those that are its own go to its section. Without a `file` the one
     /// in the current directory is read, if there is one.
@@ -190,6 +207,10 @@ impl Up {
 }
 
 impl Scheduler {
+    pub fn lease(&self) -> Duration {
+        self.lease.map_or(scheduler::LEASE_DEFAULT, |lease| lease.0)
+    }
+
     pub fn retention(&self) -> scheduler::Retention {
         retention(self.gc_grace)
     }

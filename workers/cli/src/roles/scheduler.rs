@@ -12,7 +12,11 @@ pub async fn run(args: SchedulerArgs) -> Result<(), RoleError> {
     let Process { config, shutdown, .. } = Process::start(Section::Scheduler, &args.process, &args)?;
     let patience = Patience { time: config.start_timeout(), shutdown: shutdown.clone() };
     let records = services::database(&config, &patience).await?;
-    let settings = scheduler::Config { retention: config.scheduler.retention(), ..scheduler::Config::default() };
+    let settings = scheduler::Config {
+        lease: config.scheduler.lease(),
+        retention: config.scheduler.retention(),
+        ..scheduler::Config::default()
+    };
     let queue = services::broker(&config, &settings.holder, &patience).await?;
     let dispatcher = Dispatcher::new(records.clone(), queue.clone());
     let (database, broker) = (shown(&config.database), shown(&config.broker));

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 
 use domain::state::State;
 use schemas::{JobId, Lane, RequestId};
-use sea_orm::Value;
+use sea_orm::{DatabaseTransaction, Value};
 
 use crate::db::{Records, RecordsError, clock_ms};
 use crate::events::{self, JobEvent};
@@ -33,54 +33,22 @@ pub struct PauseOutcome {
     pub publish: Vec<ToPublish>,
 }
 
+/// Which of the jobs a cancel reaches.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Reach {
+    /// Those that a worker may have are asked to stop.
+    All,
+    /// Those that were handed out go on.
+    Waiting,
+}
+
 impl Records {
     pub async fn cancel(&self, jobs: &[JobId]) -> Result<CancelOutcome, RecordsError> {
-        let now_ms = clock_ms();
-        let ids: Vec<String> = jobs.iter().map(ToString::to_string).collect();
-        let mut outcome = CancelOutcome::default();
-        if ids.is_empty() {
-            return Ok(outcome);
+        if jobs.is_empty() {
+            return Ok(CancelOutcome::default());
         }
         let tx = self.begin().await?;
-        let names = lanes::around(&tx, &ids).await?;
-        let locked = lanes::lock(&tx, &names).await?;
-        let rows = promote::load(&tx, ids).await?;
-        let mut ended = Vec::new();
-        let mut events = Vec::new();
-        for id in jobs {
-            let Some(job) = rows.get(&id.to_string()) else {
-                outcome.unknown.push(*id);
-                continue;
-            };
-            if job.state.is_terminal() {
-                outcome.over.push(*id);
-            } else if nobody_has(job) {
-                outcome.cancelled.push(*id);
-                ended.push(Ended { job: id.to_string(), state: State::Cancelled });
-            } else {
-                outcome.asked.push((*id, job.lane.clone()));
-                events.push(JobEvent {
-                    job: *id,
-                    at_ms: now_ms,
-                    attempt: job.attempt,
-                    event: "cancel-requested",
-                    worker: None,
-                    detail: None,
-                });
-            }
-        }
-        let now = Value::from(now_ms);
-        let rows = |ids: Vec<JobId>| -> Vec<Vec<Value>> {
-            ids.into_iter().map(|id| vec![id.to_string().into(), now.clone()]).collect()
-        };
-        let end = "UPDATE tide_jobs SET state = 'cancelled', error_code = 'cancelled', cancel_requested_ms = v.at, ended_ms = v.at
-            FROM v WHERE tide_jobs.id = v.id";
-        sql::with_rows(&tx, &["id", "at"], &rows(outcome.cancelled.clone()), end).await?;
-        let ask = "UPDATE tide_jobs SET cancel_requested_ms = COALESCE(cancel_requested_ms, v.at) FROM v WHERE tide_jobs.id = v.id";
-        sql::with_rows(&tx, &["id", "at"], &rows(outcome.asked.iter().map(|(id, _)| *id).collect()), ask).await?;
-        events::insert(&tx, &events).await?;
-        finish::finish(&tx, &ended, now_ms).await?;
-        outcome.publish = promote::promote(&tx, locked, now_ms).await?;
+        let outcome = cancel_in(&tx, jobs, Reach::All).await?;
         tx.commit().await?;
         Ok(outcome)
     }
@@ -139,6 +107,57 @@ impl Records {
         }
         Ok(planned)
     }
+}
+
+/// Lanes are locked here, and promoted in.
+pub(crate) async fn cancel_in(
+    tx: &DatabaseTransaction,
+    jobs: &[JobId],
+    reach: Reach,
+) -> Result<CancelOutcome, RecordsError> {
+    let now_ms = clock_ms();
+    let ids: Vec<String> = jobs.iter().map(ToString::to_string).collect();
+    let mut outcome = CancelOutcome::default();
+    let names = lanes::around(tx, &ids).await?;
+    let locked = lanes::lock(tx, &names).await?;
+    let rows = promote::load(tx, ids).await?;
+    let mut ended = Vec::new();
+    let mut events = Vec::new();
+    for id in jobs {
+        let Some(job) = rows.get(&id.to_string()) else {
+            outcome.unknown.push(*id);
+            continue;
+        };
+        if job.state.is_terminal() {
+            outcome.over.push(*id);
+        } else if nobody_has(job) && (reach == Reach::All || job.state == State::Waiting) {
+            outcome.cancelled.push(*id);
+            ended.push(Ended { job: id.to_string(), state: State::Cancelled });
+        } else if reach == Reach::All {
+            outcome.asked.push((*id, job.lane.clone()));
+            events.push(JobEvent {
+                job: *id,
+                at_ms: now_ms,
+                attempt: job.attempt,
+                event: "cancel-requested",
+                worker: None,
+                detail: None,
+            });
+        }
+    }
+    let now = Value::from(now_ms);
+    let rows = |ids: Vec<JobId>| -> Vec<Vec<Value>> {
+        ids.into_iter().map(|id| vec![id.to_string().into(), now.clone()]).collect()
+    };
+    let end = "UPDATE tide_jobs SET state = 'cancelled', error_code = 'cancelled', cancel_requested_ms = v.at, ended_ms = v.at
+        FROM v WHERE tide_jobs.id = v.id";
+    sql::with_rows(tx, &["id", "at"], &rows(outcome.cancelled.clone()), end).await?;
+    let ask = "UPDATE tide_jobs SET cancel_requested_ms = COALESCE(cancel_requested_ms, v.at) FROM v WHERE tide_jobs.id = v.id";
+    sql::with_rows(tx, &["id", "at"], &rows(outcome.asked.iter().map(|(id, _)| *id).collect()), ask).await?;
+    events::insert(tx, &events).await?;
+    finish::finish(tx, &ended, now_ms).await?;
+    outcome.publish = promote::promote(tx, locked, now_ms).await?;
+    Ok(outcome)
 }
 
 /// True of a job that is certainly at no worker.

@@ -12,6 +12,8 @@ use sea_orm::{
     TransactionOptions, TransactionTrait,
 };
 
+use crate::clock;
+pub(crate) use crate::clock::clock_ms;
 use crate::sql;
 
 #[cfg(feature = "postgres")]
@@ -21,6 +23,10 @@ const OWNER_ONLY: u32 = 0o600;
 const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(10);
 #[cfg(feature = "postgres")]
 const STATEMENT_TIMEOUT: Duration = Duration::from_secs(60);
+/// A process that is stopped in the middle of a transaction holds up whoever needs its rows for no longer; a leader's holds them for
+/// what is left of its lease (`leases`).
+#[cfg(feature = "postgres")]
+const IDLE_IN_TRANSACTION_MAX: &str = "10s";
 
 #[derive(Debug, thiserror::Error)]
 pub enum RecordsError {
@@ -111,6 +117,12 @@ pub struct Records {
 impl Records {
     /// `sqlite:///path/to/file` (made if absent) or `postgres://user:password@host/database`.
     pub async fn open(url: &str) -> Result<Records, RecordsError> {
+        let records = Records::connect(url).await?;
+        clock::ask(&records.read).await?;
+        Ok(records)
+    }
+
+    async fn connect(url: &str) -> Result<Records, RecordsError> {
         let scheme = url.split(':').next().unwrap_or_default();
         match scheme {
             "sqlite" => {
@@ -136,8 +148,7 @@ impl Records {
 
     /// Now, by the database's clock: what leases and silence are judged by.
     pub async fn now_ms(&self) -> Result<i64, RecordsError> {
-        let now = sql::number(&self.read, "SELECT {now_ms}", vec![]).await?;
-        now.ok_or_else(|| RecordsError::Corrupt("the database told no time".into()))
+        clock::ask(&self.read).await
     }
 
     pub(crate) async fn begin(&self) -> Result<DatabaseTransaction, RecordsError> {
@@ -145,7 +156,17 @@ impl Records {
             sqlite_transaction_mode: Some(SqliteTransactionMode::Immediate),
             ..TransactionOptions::default()
         };
-        Ok(self.write.begin_with_options(options).await?)
+        let tx = self.write.begin_with_options(options).await?;
+        clock::listen(&tx).await?;
+        Ok(tx)
+    }
+
+    /// This transaction computes for longer between its statements than others may.
+    pub(crate) async fn think_long(&self, tx: &DatabaseTransaction) -> Result<(), RecordsError> {
+        if self.is_postgres() {
+            sql::exec(tx, "SET LOCAL idle_in_transaction_session_timeout = '5min'", vec![]).await?;
+        }
+        Ok(())
     }
 
     pub(crate) fn reader(&self) -> &DatabaseConnection {
@@ -165,11 +186,6 @@ impl Records {
         let _ = self.read.clone().close().await;
         let _ = self.write.clone().close().await;
     }
-}
-
-/// Milliseconds since 1970 by this process's clock: for what is shown, not for what is decided.
-pub(crate) fn clock_ms() -> i64 {
-    std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).map_or(0, |d| d.as_millis() as i64)
 }
 
 async fn sqlite(url: &str, connections: u32) -> Result<DatabaseConnection, RecordsError> {
@@ -210,7 +226,10 @@ async fn postgres(url: &str) -> Result<DatabaseConnection, RecordsError> {
         .acquire_timeout(ACQUIRE_TIMEOUT)
         .statement_timeout(STATEMENT_TIMEOUT)
         .sqlx_logging(false)
-        .map_sqlx_postgres_opts(|postgres| postgres.application_name("tidegate").statement_cache_capacity(400));
+        .map_sqlx_postgres_opts(|postgres| {
+            let idle = [("idle_in_transaction_session_timeout", IDLE_IN_TRANSACTION_MAX)];
+            postgres.application_name("tidegate").statement_cache_capacity(400).options(idle)
+        });
     // A URL can hold a password: the reason never repeats it.
     Database::connect(options).await.map_err(|error| RecordsError::Unavailable { reason: error.to_string() })
 }

@@ -104,6 +104,7 @@ impl Records {
     ) -> Result<Applied, RecordsError> {
         let now_ms = clock_ms();
         let tx = self.begin().await?;
+        self.think_long(&tx).await?;
         let found = sql::number(&tx, "SELECT number FROM tide_meta WHERE name = 'fleet_version' {for_update}", vec![])
             .await?
             .unwrap_or(0) as u64;

@@ -43,9 +43,10 @@ impl Records {
     }
 }
 
-/// Fails unless the term is current; keeps it so until the transaction ends.
+/// Fails unless the term is current; keeps it so until the transaction ends. A leader that is stopped within the transaction would keep
+/// it so for ever: the database ends a transaction that says nothing for what is left of the lease.
 pub(crate) async fn fence(c: &impl ConnectionTrait, term: &Term) -> Result<(), RecordsError> {
-    let text = "SELECT term FROM tide_leases WHERE name = $1 AND holder = $2 AND term = $3 AND until_ms > {now_ms} {for_update}";
+    let text = "SELECT term{silent_until:until_ms} FROM tide_leases WHERE name = $1 AND holder = $2 AND term = $3 AND until_ms > {now_ms} {for_update}";
     let values = vec![term.name.into(), term.holder.clone().into(), term.term.into()];
     match sql::number(c, text, values).await? {
         Some(_) => Ok(()),

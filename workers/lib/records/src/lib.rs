@@ -2,6 +2,7 @@
 //! It knows no broker and no bytes of content; what must be published is handed back to the caller.
 
 mod cancel;
+mod clock;
 mod compose;
 mod condemned;
 mod db;

@@ -8,6 +8,7 @@ use sea_orm::Value;
 
 use crate::db::{Records, RecordsError, clock_ms};
 use crate::events::{self, JobEvent};
+use crate::leases::Term;
 use crate::{STEP_MAX, compose, lanes, promote, sql};
 
 /// A message that the caller has to publish and then report as published or not.
@@ -29,6 +30,11 @@ pub struct Published {
 impl Records {
     /// Queued jobs whose publisher did not see it through, claimed anew.
     pub async fn claim_unpublished(&self) -> Result<Vec<ToPublish>, RecordsError> {
+        self.claim_unpublished_in(None).await
+    }
+
+    /// A leader's claim counts only under its term.
+    pub(crate) async fn claim_unpublished_in(&self, term: Option<&Term>) -> Result<Vec<ToPublish>, RecordsError> {
         let find = format!(
             "SELECT DISTINCT lane FROM tide_jobs WHERE state = 'queued' AND published_ms IS NULL AND carried_by IS NULL
                 AND claimed_until_ms < $1 LIMIT {STEP_MAX}"
@@ -38,7 +44,10 @@ impl Records {
             return Ok(Vec::new());
         }
         let now_ms = clock_ms();
-        let tx = self.begin().await?;
+        let tx = match term {
+            Some(term) => self.fenced(term).await?,
+            None => self.begin().await?,
+        };
         let mut locked = lanes::lock(&tx, &names.into_iter().collect::<BTreeSet<_>>()).await?;
         let list = sql::list(2, locked.len());
         let text = format!(

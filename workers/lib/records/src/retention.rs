@@ -150,9 +150,14 @@ impl Records {
             all.objects += retired.objects;
             all.bytes += retired.bytes;
         }
+        let tx = match term {
+            Some(term) => self.fenced(term).await?,
+            None => self.begin().await?,
+        };
         let text = "DELETE FROM tide_condemned WHERE state = 'deleted' AND deleted_ms < $1 AND reusable_ms < $2";
         let now_ms = clock_ms();
-        sql::exec(self.writer(), text, vec![(now_ms - DELETED_KEPT_MS).into(), now_ms.into()]).await?;
+        sql::exec(&tx, text, vec![(now_ms - DELETED_KEPT_MS).into(), now_ms.into()]).await?;
+        tx.commit().await?;
         Ok(all)
     }
 

@@ -6,6 +6,7 @@ use schemas::{ChildKey, Control, JobProgress, Presence, Settings, SubscriberName
 use sea_orm::{FromQueryResult, Value};
 
 use crate::db::{Records, RecordsError};
+use crate::leases::Term;
 use crate::sql;
 
 #[derive(Debug, Clone, FromQueryResult)]
@@ -107,13 +108,15 @@ impl Records {
             .collect()
     }
 
-    /// Children's keys of the parents for which they changed. `children` says who may fetch from whom.
+    /// Children's keys of the parents for which they changed. `children` says who may fetch from whom. Each goes under a number of its
+    /// own, taken under this term: what an earlier leader sends late never replaces it at the site.
     pub async fn children_to_send(
         &self,
+        term: &Term,
         children: &BTreeMap<SubscriberName, Vec<SubscriberName>>,
     ) -> Result<Vec<ControlToSend>, RecordsError> {
         let sites = self.sites().await?;
-        let mut out = Vec::new();
+        let mut changed = Vec::new();
         for (parent, names) in children {
             let keys: Vec<ChildKey> = names
                 .iter()
@@ -125,31 +128,48 @@ impl Records {
             let Some(row) = sites.get(parent.as_str()) else { continue };
             if row.children_sent != serde_json::to_string(&keys)? && !(keys.is_empty() && row.children_sent.is_empty())
             {
-                let version = row.children_version as u64 + 1;
-                out.push(ControlToSend {
-                    subscriber: parent.clone(),
-                    control: Control::Children { version, children: keys },
-                });
+                changed.push((parent.clone(), keys));
             }
         }
+        self.numbered(term, changed).await
+    }
+
+    async fn numbered(
+        &self,
+        term: &Term,
+        changed: Vec<(SubscriberName, Vec<ChildKey>)>,
+    ) -> Result<Vec<ControlToSend>, RecordsError> {
+        let mut out = Vec::with_capacity(changed.len());
+        if changed.is_empty() {
+            return Ok(out);
+        }
+        let tx = self.fenced(term).await?;
+        let text = "UPDATE tide_sites SET children_version = children_version + 1 WHERE subscriber = $1 RETURNING children_version";
+        for (subscriber, children) in changed {
+            let version = sql::number(&tx, text, vec![subscriber.to_string().into()]).await?.unwrap_or(0) as u64;
+            out.push(ControlToSend { subscriber, control: Control::Children { version, children } });
+        }
+        tx.commit().await?;
         Ok(out)
     }
 
     /// The broker confirmed this control message.
-    pub async fn control_sent(&self, sent: &ControlToSend) -> Result<(), RecordsError> {
+    pub async fn control_sent(&self, term: &Term, sent: &ControlToSend) -> Result<(), RecordsError> {
+        let tx = self.fenced(term).await?;
         let name = Value::from(sent.subscriber.to_string());
         match &sent.control {
             Control::Settings(settings) => {
                 let text = "UPDATE tide_settings SET sent_version = $2 WHERE subscriber = $1 AND sent_version < $2";
-                sql::exec(self.writer(), text, vec![name, (settings.version as i64).into()]).await?;
+                sql::exec(&tx, text, vec![name, (settings.version as i64).into()]).await?;
             }
             Control::Children { version, children } => {
-                let text = "UPDATE tide_sites SET children_version = $2, children_sent = $3 WHERE subscriber = $1";
+                let text = "UPDATE tide_sites SET children_sent = $3 WHERE subscriber = $1 AND children_version = $2";
                 let keys = serde_json::to_string(children)?;
-                sql::exec(self.writer(), text, vec![name, (*version as i64).into(), keys.into()]).await?;
+                sql::exec(&tx, text, vec![name, (*version as i64).into(), keys.into()]).await?;
             }
             Control::Cancel { .. } | Control::Pause { .. } | Control::Resume { .. } => {}
         }
+        tx.commit().await?;
         Ok(())
     }
 

@@ -46,7 +46,8 @@ fn statement(c: &impl ConnectionTrait, text: &str, values: Vec<Value>) -> Statem
     Statement::from_sql_and_values(c.get_database_backend(), spell(c, text), values)
 }
 
-/// Replaces `{now_ms}`, `{for_update}`, `{share_r}` and `{skip_locked}`; SQLite has one writer and needs no row locks.
+/// Replaces `{now_ms}`, `{for_update}`, `{share_r}`, `{skip_locked}` and `{silent_until:until_ms}`; SQLite has one writer and needs no
+/// row locks.
 fn spell(c: &impl ConnectionTrait, text: &str) -> String {
     if !text.contains('{') {
         return text.to_owned();
@@ -58,9 +59,15 @@ fn spell(c: &impl ConnectionTrait, text: &str) -> String {
         ("CAST((julianday('now') - 2440587.5) * 86400000 AS INTEGER)", "", "")
     };
     let share = if postgres { "FOR SHARE OF r" } else { "" };
+    let silent = if postgres { SILENT_UNTIL } else { "" };
+    let text = text.replace("{silent_until:until_ms}", silent);
     let text = text.replace("{now_ms}", now).replace("{for_update}", for_update);
     text.replace("{share_r}", share).replace("{skip_locked}", skip_locked)
 }
+
+/// A second column, for what it does: from here on this transaction may be idle until `until_ms` at most.
+const SILENT_UNTIL: &str =
+    ", set_config('idle_in_transaction_session_timeout', CAST(GREATEST(until_ms - {now_ms}, 1) AS TEXT), true)";
 
 /// `$1, $2, …` for `count` values, beginning with number `first`.
 pub(crate) fn list(first: usize, count: usize) -> String {

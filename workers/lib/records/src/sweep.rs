@@ -82,7 +82,7 @@ impl Records {
             publish: Vec::new(),
         };
         swept.publish = self.promote_overlooked(term).await?;
-        swept.publish.extend(self.claim_unpublished().await?);
+        swept.publish.extend(self.claim_unpublished_in(Some(term)).await?);
         Ok(swept)
     }
 

@@ -25,6 +25,12 @@ pub struct Fired {
 }
 
 impl Records {
+    /// How long until something is due, by the database's clock; zero or less: something is. One row is read.
+    pub async fn due_in_ms(&self) -> Result<Option<i64>, RecordsError> {
+        let text = "SELECT next_due_ms - (SELECT {now_ms}) FROM tide_schedules WHERE next_due_ms IS NOT NULL ORDER BY next_due_ms LIMIT 1";
+        Ok(sql::number(self.reader(), text, vec![]).await?)
+    }
+
     /// Fires what is due, under this term: the occurrence, its request and the next instant in one transaction.
     pub async fn tick(&self, term: &Term) -> Result<Vec<Fired>, RecordsError> {
         // The subquery is evaluated once; a clock in the condition itself would keep PostgreSQL from using the index.

@@ -3,9 +3,9 @@
 
 use schemas::JobId;
 
-use crate::cancel::CancelOutcome;
+use crate::cancel::{CancelOutcome, Reach, cancel_in};
 use crate::db::{Records, RecordsError};
-use crate::leases::{Term, fence};
+use crate::leases::Term;
 use crate::{STEP_MAX, sql};
 
 impl Records {
@@ -25,10 +25,10 @@ impl Records {
         if late.is_empty() {
             return Ok(CancelOutcome::default());
         }
-        fence(self.reader(), term).await?;
         let jobs: Result<Vec<JobId>, _> = late.iter().map(|id| id.parse()).collect();
         let jobs = jobs.map_err(|e| RecordsError::Corrupt(format!("job id: {e}")))?;
-        let outcome = self.cancel(&jobs).await?;
+        let tx = self.fenced(term).await?;
+        let outcome = cancel_in(&tx, &jobs, Reach::Waiting).await?;
         let ids: Vec<String> = outcome.cancelled.iter().map(ToString::to_string).collect();
         if !ids.is_empty() {
             let text = format!(
@@ -36,8 +36,9 @@ impl Records {
                 WHERE state = 'cancelled' AND id IN ({})",
                 sql::list(1, ids.len())
             );
-            sql::exec(self.writer(), &text, sql::values(&ids)).await?;
+            sql::exec(&tx, &text, sql::values(&ids)).await?;
         }
+        tx.commit().await?;
         Ok(outcome)
     }
 }
