@@ -49,7 +49,10 @@ fn definitions() -> String {
     let mut text = FLEET.to_owned();
     for (catch_up, count) in [("all", 12), ("one", 6), ("none", 4)] {
         for n in 1..=count {
-            text.push_str(&format!("  {catch_up}-{n}: {{ extract: {{ every: {}s, catch_up: {catch_up} }} }}\n", 5 + n % 4));
+            text.push_str(&format!(
+                "  {catch_up}-{n}: {{ extract: {{ every: {}s, catch_up: {catch_up} }} }}\n",
+                5 + n % 4
+            ));
         }
     }
     text
@@ -140,7 +143,12 @@ impl Run {
         };
         *self.done.entry(kind).or_default() += 1;
         let at_work = self.chance.below(3) > 0;
-        println!("round {round}: {} of term {} {kind}{}", leader.name, leader.term, if at_work { ", at work" } else { "" });
+        println!(
+            "round {round}: {} of term {} {kind}{}",
+            leader.name,
+            leader.term,
+            if at_work { ", at work" } else { "" }
+        );
         match kind {
             "stopped" => {
                 self.stop(&leader, at_work);
@@ -283,14 +291,16 @@ struct Told {
 }
 
 fn told(fleet: &Fleet) -> Vec<Told> {
-    let rows = fleet.rows("SELECT name, spec, zone, anchor_ms, through_ms FROM tide_schedules WHERE next_due_ms IS NOT NULL");
+    let rows =
+        fleet.rows("SELECT name, spec, zone, anchor_ms, through_ms FROM tide_schedules WHERE next_due_ms IS NOT NULL");
     rows.into_iter()
         .map(|row| {
             let (name, zone) = (text(&row["name"]), text(&row["zone"]));
             let spec: Value = serde_json::from_str(&text(&row["spec"])).expect("rules are JSON");
             let declared: schemas::Schedule = serde_json::from_value(spec.clone()).expect("a schedule");
             let anchor_ms = row["anchor_ms"].as_i64().expect("a number");
-            let rule = Schedule::read(&declared, Setting { zone: &zone, anchor_ms, seed: &name }).expect("it was applied");
+            let rule =
+                Schedule::read(&declared, Setting { zone: &zone, anchor_ms, seed: &name }).expect("it was applied");
             let catch_up = spec["catch_up"].as_str().unwrap_or("one").to_owned();
             Told { name, catch_up, rule, anchor_ms, through_ms: row["through_ms"].as_i64().expect("a number") }
         })
@@ -319,7 +329,8 @@ fn assert_each_happened_once(fleet: &Fleet) {
     let (mut named, mut happened, mut missed) = (0, 0, 0);
     for told in told(fleet) {
         let name = &told.name;
-        let rows = instants(fleet, &format!("SELECT nominal_ms FROM tide_occurrences WHERE schedule = '{name}' ORDER BY 1"));
+        let rows =
+            instants(fleet, &format!("SELECT nominal_ms FROM tide_occurrences WHERE schedule = '{name}' ORDER BY 1"));
         let unique: BTreeSet<i64> = rows.iter().copied().collect();
         assert_eq!(rows.len(), unique.len(), "{name} has an occurrence twice");
         let expected = told.named();
@@ -338,7 +349,8 @@ fn assert_each_happened_once(fleet: &Fleet) {
     }
     println!("{named} instants: {happened} happened, {missed} were told as missed");
     let started = fleet.number("SELECT COUNT(*) FROM tide_occurrences WHERE outcome = 'started'");
-    let asked = "SELECT COUNT(*) FROM tide_requests r JOIN tide_occurrences o ON o.request_id = r.id AND o.outcome = 'started'";
+    let asked =
+        "SELECT COUNT(*) FROM tide_requests r JOIN tide_occurrences o ON o.request_id = r.id AND o.outcome = 'started'";
     assert_eq!(fleet.number(asked), started, "each that started has its request");
     assert_eq!(fleet.number("SELECT COUNT(*) FROM tide_requests WHERE origin = 'schedule'"), started, "and no other");
     let twice = "SELECT COUNT(*) FROM (SELECT request_id, kind, lane, distribution FROM tide_jobs GROUP BY 1, 2, 3, 4 HAVING COUNT(*) > 1) x";

@@ -2,5 +2,6 @@
 
 mod access;
 mod definitions;
+mod hostile;
 mod support;
 mod work;

@@ -58,7 +58,8 @@ pub(crate) async fn ask(c: &impl ConnectionTrait) -> Result<i64, RecordsError> {
     let database_ms = told.ok_or_else(|| RecordsError::Corrupt("the database told no time".into()))?;
     // It answered somewhere between the question and now.
     let at = asked + asked.elapsed() / 2;
-    *HEARD.lock().unwrap_or_else(|broken| broken.into_inner()) = Some(Heard { at, wall: SystemTime::now(), database_ms });
+    *HEARD.lock().unwrap_or_else(|broken| broken.into_inner()) =
+        Some(Heard { at, wall: SystemTime::now(), database_ms });
     Ok(database_ms)
 }
 
