@@ -5,7 +5,7 @@ use sea_orm::{ConnectionTrait, FromQueryResult, Value};
 use uuid::Uuid;
 
 use crate::db::{Records, RecordsError, clock_ms};
-use crate::{finish, sql};
+use crate::{finish, schedules, sql};
 
 /// How long a planner has before another one takes a request over.
 const PLAN_CLAIM_MS: i64 = 30_000;
@@ -115,6 +115,7 @@ impl Records {
         let tx = self.begin().await?;
         let text = "UPDATE tide_requests SET state = 'open', planned_ms = $2, note = COALESCE($3, note) WHERE id = $1 AND state = 'accepted'";
         sql::exec(&tx, text, vec![id.to_string().into(), now_ms.into(), note.map(str::to_owned).into()]).await?;
+        schedules::take_the_place(&tx, &id.to_string(), now_ms).await?;
         finish::complete_requests(&tx, &[id.to_string()], now_ms).await?;
         tx.commit().await?;
         Ok(())

@@ -3,11 +3,13 @@
 //! - `rows`: what `apply` writes.
 //! - `tick`: what is due becomes requests.
 //! - `overlap`: what becomes of an occurrence while the last one's work still runs.
+//! - `pile`: what becomes of it at a site that gets nothing done.
 //! - `windows`: what had not begun when its window closed begins no more.
 //! - `alerts`: what did not happen.
 
 mod alerts;
 mod overlap;
+mod pile;
 mod rows;
 mod tick;
 mod windows;
@@ -15,6 +17,7 @@ mod windows;
 use domain::schedule::{Schedule, ScheduleFault, Setting};
 use sea_orm::FromQueryResult;
 
+pub(crate) use pile::take_the_place;
 pub(crate) use rows::{rename, write};
 pub use tick::Fired;
 

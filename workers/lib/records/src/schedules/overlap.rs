@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 use schemas::schedule::Overlap;
 use sea_orm::{DatabaseTransaction, FromQueryResult};
 
-use super::ScheduleRow;
+use super::{ScheduleRow, pile};
 use crate::db::RecordsError;
 use crate::sql;
 
@@ -41,7 +41,14 @@ pub(super) async fn judge(
     let is_unplanned = unplanned(tx, row).await?;
     match (overlap, before.as_slice()) {
         (Overlap::Skip, [.., last]) => Ok(Verdict::Skip { request: last.clone() }),
-        (Overlap::Skip, []) if row.verb == "send" => without_busy_sites(tx, row).await,
+        (Overlap::Skip, []) if row.verb == "send" => {
+            let busy = busy_sites(tx, row).await?;
+            for_the_others(tx, row, &busy, |request| Verdict::Skip { request }).await
+        }
+        (Overlap::Queue, []) if row.verb == "send" => {
+            let asked = pile::asked_already(tx, row).await?;
+            for_the_others(tx, row, &asked, |request| Verdict::Join { request }).await
+        }
         // What nobody has planned yet will look at the same state as this one would.
         (Overlap::Queue, [.., last]) if is_unplanned || before.len() > 1 => Ok(Verdict::Join { request: last.clone() }),
         _ => Ok(Verdict::Start { only: Vec::new() }),
@@ -75,25 +82,34 @@ async fn unplanned(tx: &DatabaseTransaction, row: &ScheduleRow) -> Result<bool, 
     Ok(sql::number(tx, text, vec![row.name.clone().into()]).await?.unwrap_or(0) > 0)
 }
 
-/// Sites that still work on an earlier occurrence are left out, the others are not.
-async fn without_busy_sites(tx: &DatabaseTransaction, row: &ScheduleRow) -> Result<Verdict, RecordsError> {
+/// Sites that still work on an earlier occurrence.
+async fn busy_sites(tx: &DatabaseTransaction, row: &ScheduleRow) -> Result<BTreeSet<String>, RecordsError> {
     let text = format!(
         "SELECT DISTINCT j.subscriber AS subscriber FROM tide_requests r JOIN tide_request_jobs x ON x.request_id = r.id
             JOIN tide_jobs j ON j.id = x.job_id
         WHERE r.schedule = $1 AND r.state = 'open' AND j.state IN {OPEN} AND j.subscriber IS NOT NULL"
     );
     let busy: Vec<Target> = sql::rows(tx, &text, vec![row.name.clone().into()]).await?;
-    if busy.is_empty() {
+    Ok(busy.into_iter().map(|target| target.subscriber).collect())
+}
+
+/// Some sites are left out, the others are not; if there are no others, the last request stands for this one.
+async fn for_the_others(
+    tx: &DatabaseTransaction,
+    row: &ScheduleRow,
+    left_out: &BTreeSet<String>,
+    without: fn(String) -> Verdict,
+) -> Result<Verdict, RecordsError> {
+    if left_out.is_empty() {
         return Ok(Verdict::Start { only: Vec::new() });
     }
-    let busy: BTreeSet<String> = busy.into_iter().map(|target| target.subscriber).collect();
     let text = "SELECT DISTINCT subscriber FROM tide_targets WHERE channel = $1 AND active = 1 ORDER BY subscriber";
     let all: Vec<Target> = sql::rows(tx, text, vec![row.object.clone().into()]).await?;
-    let only: Vec<String> = all.into_iter().map(|t| t.subscriber).filter(|name| !busy.contains(name)).collect();
+    let only: Vec<String> = all.into_iter().map(|t| t.subscriber).filter(|name| !left_out.contains(name)).collect();
     if !only.is_empty() {
         return Ok(Verdict::Start { only });
     }
     let text = "SELECT id FROM tide_requests WHERE schedule = $1 AND state = 'open' ORDER BY created_ms DESC LIMIT 1";
     let last = sql::texts(tx, text, vec![row.name.clone().into()]).await?.pop().unwrap_or_default();
-    Ok(Verdict::Skip { request: last })
+    Ok(without(last))
 }

@@ -2,8 +2,11 @@
 
 pub mod cancelling;
 pub mod definitions;
+pub mod fencing;
+pub mod growth;
 pub mod lanes;
 pub mod limits;
+pub mod piling;
 pub mod publishing;
 pub mod query;
 pub mod refresh;

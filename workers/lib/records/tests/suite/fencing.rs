@@ -1,0 +1,160 @@
+//! Whatever a leader does when its term is over changes no row of any table, and the same changes rows under the current term.
+
+use std::time::Duration;
+
+use domain::retention::Rule;
+use records::{CollectTimes, RecordsError, Retirement, Term, Thresholds};
+use schemas::{Control, Presence};
+
+use super::{FLEET, Scene, build, send, started, store};
+
+/// Everything that a leader does, one after the other.
+const ACTS: [&str; 8] = ["tick", "settle", "sweep", "windows", "retire", "collection", "control", "children"];
+
+impl Scene {
+    /// All rows of all tables, as text.
+    async fn rows(&self) -> Vec<String> {
+        let list = if self.records.is_postgres() {
+            "SELECT table_name FROM information_schema.tables WHERE table_schema = 'public' AND table_type = 'BASE TABLE' ORDER BY 1"
+        } else {
+            "SELECT name FROM sqlite_master WHERE type = 'table' ORDER BY 1"
+        };
+        let mut all = Vec::new();
+        for table in self.records.query(list).await.unwrap().rows {
+            let table = table[0].as_str().unwrap();
+            if !table.starts_with("tide_") {
+                continue;
+            }
+            let mut rows: Vec<String> = self
+                .records
+                .query(&format!("SELECT * FROM {table}"))
+                .await
+                .unwrap()
+                .rows
+                .iter()
+                .map(|row| format!("{table} {}", serde_json::to_string(row).unwrap()))
+                .collect();
+            rows.sort();
+            all.extend(rows);
+        }
+        all
+    }
+
+    async fn act(&self, act: &str, term: &Term) -> Result<(), RecordsError> {
+        let records = &self.records;
+        let rule = Retirement {
+            distribution: "antivirus".try_into().unwrap(),
+            store: store(),
+            rule: Rule { revisions_max: 1, age_max_ms: None },
+        };
+        let times = CollectTimes::of_grace(Duration::from_secs(60));
+        match act {
+            "tick" => records.tick(term).await.map(drop),
+            "settle" => records.settle_zone_data(term).await.map(drop),
+            "sweep" => records.sweep(term, &Thresholds::default()).await.map(drop),
+            "windows" => records.close_windows(term).await.map(drop),
+            "retire" => records.retire(Some(term), &[rule], &times).await.map(drop),
+            "collection" => {
+                let fleet = records.fleet_in_effect().await?;
+                records.ask_collection(term, &fleet, 1_000).await.map(drop)
+            }
+            "control" => {
+                let owed = records.settings_to_send().await?;
+                records.control_sent(term, &owed[0]).await
+            }
+            _ => {
+                let children = [("region".try_into().unwrap(), vec!["paris".try_into().unwrap()])].into();
+                let owed = records.children_to_send(term, &children).await?;
+                records.control_sent(term, &owed[0]).await
+            }
+        }
+    }
+
+    /// There is something to do for each of the acts.
+    async fn work_for_a_leader(&self) {
+        self.apply(
+            &FLEET.replace("send: immediately", "send: { daily: all, window: '00:00-24:00', repeat_every: 1h }"),
+        )
+        .await;
+        for number in 1..=3 {
+            self.revision("antivirus", number).await;
+        }
+        for subscriber in ["region", "paris"] {
+            let presence = Presence {
+                schema: 1,
+                subscriber: subscriber.try_into().unwrap(),
+                at_ms: 0,
+                version: "0.1.0".into(),
+                url: None,
+                public_key: "00".repeat(32),
+                settings_version: 0,
+                open_jobs: Vec::new(),
+            };
+            self.records.presence(&presence).await.unwrap();
+        }
+        // A build that nobody renews, sends of which one waits past its window, a request without jobs.
+        let lost = build("patches");
+        self.plan(std::slice::from_ref(&lost)).await;
+        self.report(&[started(&lost)]).await;
+        let mut waiting = send("paris", "antivirus", 2);
+        waiting.distribution = "patches".try_into().unwrap();
+        self.plan(&[send("paris", "antivirus", 3), send("paris", "antivirus", 2), waiting]).await;
+        self.records.heard(None, 10_000).await.unwrap();
+        for text in [
+            "UPDATE tide_schedules SET next_due_ms = 1, through_ms = 0, anchor_ms = 0 WHERE name = 'build/antivirus'",
+            "UPDATE tide_meta SET number = 202501 WHERE name = 'zone_data'",
+            "UPDATE tide_meta SET number = number - 3600000 WHERE name = 'listening_since_ms'",
+            "UPDATE tide_jobs SET lease_until_ms = 1 WHERE state = 'running'",
+            "UPDATE tide_sites SET presence_ms = 1, presence_before_ms = 1",
+            "UPDATE tide_jobs SET claimed_until_ms = 1, published_ms = NULL WHERE state = 'queued'",
+            "UPDATE tide_requests SET window_end_ms = 1 WHERE state = 'open'",
+            "INSERT INTO tide_requests (id, kind, body, digest, origin, state, created_ms) VALUES ('forgotten', 'send', '{}', '', 'test', 'open', 1)",
+        ] {
+            self.force(text).await;
+        }
+    }
+}
+
+pub async fn a_leader_whose_term_is_over_changes_no_row(scene: &Scene) {
+    scene.work_for_a_leader().await;
+    let stale = scene.records.lead("scheduler", "paused", 60_000).await.unwrap().unwrap();
+    scene.force("UPDATE tide_leases SET until_ms = 1").await;
+    let ended = scene.rows().await;
+    for act in ACTS {
+        // Its lease has run out, and nobody has taken over yet.
+        assert!(matches!(scene.act(act, &stale).await, Err(RecordsError::Fenced)), "{act}");
+        assert_eq!(scene.rows().await, ended, "{act}");
+    }
+    let current = scene.term().await;
+    let before = scene.rows().await;
+    for act in ACTS {
+        assert!(matches!(scene.act(act, &stale).await, Err(RecordsError::Fenced)), "{act}");
+        scene.records.resign(&stale).await.unwrap();
+        assert_eq!(scene.rows().await, before, "{act}");
+    }
+    let mut before = before;
+    for act in ACTS {
+        scene.act(act, &current).await.unwrap_or_else(|error| panic!("{act}: {error}"));
+        let after = scene.rows().await;
+        assert_ne!(after, before, "{act} under the current term");
+        before = after;
+    }
+}
+
+/// A child's key reaches its parent under a number that no earlier leader can take.
+pub async fn what_an_earlier_leader_sends_late_is_older(scene: &Scene) {
+    scene.work_for_a_leader().await;
+    let children = [("region".try_into().unwrap(), vec!["paris".try_into().unwrap()])].into();
+    let number = |owed: Vec<records::ControlToSend>| match &owed[0].control {
+        Control::Children { version, .. } => *version,
+        other => panic!("{other:?}"),
+    };
+    let earlier = scene.records.lead("scheduler", "paused", 60_000).await.unwrap().unwrap();
+    let late = number(scene.records.children_to_send(&earlier, &children).await.unwrap());
+    scene.force("UPDATE tide_leases SET until_ms = 1").await;
+    let current = scene.term().await;
+    let owed = scene.records.children_to_send(&current, &children).await.unwrap();
+    scene.records.control_sent(&current, &owed[0]).await.unwrap();
+    assert!(number(owed) > late);
+    assert!(scene.records.children_to_send(&current, &children).await.unwrap().is_empty(), "it is told");
+}
