@@ -17,8 +17,9 @@ use crate::{CLAIM_MS, STEP_MAX, limits, retention, sql};
 
 /// True of a waiting job `j` whose turn may come: due, not travelling in another's message, nothing open that it waits for,
 /// and no older open job of its distribution in its lane. An older one that waits itself holds nobody up: what it waits for may
-/// be behind the job that it would hold; nor does garbage collection.
-pub(crate) const ELIGIBLE: &str = "j.state = 'waiting' AND j.carried_by IS NULL AND j.cancel_requested_ms IS NULL
+/// be behind the job that it would hold; nor does garbage collection. (Of the index of open jobs SQLite makes use only where its own words
+/// stand in the question, whatever else would follow from the rest: here and in other places.)
+pub(crate) const ELIGIBLE: &str = "j.state IN ('waiting', 'queued', 'running') AND j.state = 'waiting' AND j.carried_by IS NULL AND j.cancel_requested_ms IS NULL
     AND NOT EXISTS (SELECT 1 FROM tide_job_waits w JOIN tide_jobs a ON a.id = w.awaited_id
         WHERE w.job_id = j.id AND a.state IN ('waiting', 'queued', 'running')
             AND (w.until_ms IS NULL OR w.until_ms > {now_ms}))

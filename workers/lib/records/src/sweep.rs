@@ -116,6 +116,7 @@ impl Records {
         let limit = hearing.judged_ms - thresholds.silent_after_ms;
         let silent = sql::exec(&tx, text, vec![limit.into(), deaf_until.into()]).await?;
         let pass_by = "UPDATE tide_job_waits SET until_ms = 0 WHERE until_ms IS NULL AND on_bad = 'proceed' AND patience_ms IS NOT NULL
+            AND awaited_id IN (SELECT o.id FROM tide_jobs o WHERE o.state IN ('waiting', 'queued', 'running') AND o.subscriber IS NOT NULL)
             AND $2 < $1 - patience_ms AND EXISTS (
                 SELECT 1 FROM tide_jobs a LEFT JOIN tide_sites s ON s.subscriber = a.subscriber
                 WHERE a.id = tide_job_waits.awaited_id AND a.state IN ('waiting', 'queued', 'running') AND a.subscriber IS NOT NULL
@@ -150,7 +151,8 @@ impl Records {
 
     async fn free_unstarted(&self, term: &Term, thresholds: &Thresholds) -> Result<u64, RecordsError> {
         // 2^publications by shifting: the interval doubles with every try, up to 1,024 times the first.
-        let text = "SELECT id, attempt, lane, 1 AS old, '' AS open_jobs FROM tide_jobs WHERE kind IN ('build', 'collect') AND state = 'queued' AND started_ms IS NULL
+        let text = "SELECT id, attempt, lane, 1 AS old, '' AS open_jobs FROM tide_jobs
+            WHERE state IN ('waiting', 'queued', 'running') AND kind IN ('build', 'collect') AND state = 'queued' AND started_ms IS NULL
             AND published_ms < {now_ms} - $1 * (1 << CASE WHEN publications > 10 THEN 10 WHEN publications < 1 THEN 0 ELSE publications - 1 END)
             LIMIT 500";
         let found: Vec<Published> = sql::rows(self.reader(), text, vec![thresholds.unstarted_after_ms.into()]).await?;
@@ -221,7 +223,7 @@ impl Records {
 
     /// A cancel that found its job between two attempts.
     async fn end_cancelled(&self, term: &Term) -> Result<u64, RecordsError> {
-        let text = "SELECT id FROM tide_jobs WHERE state = 'waiting' AND cancel_requested_ms IS NOT NULL AND carried_by IS NULL LIMIT 500";
+        let text = "SELECT id FROM tide_jobs WHERE state IN ('waiting', 'queued', 'running') AND state = 'waiting' AND cancel_requested_ms IS NOT NULL AND carried_by IS NULL LIMIT 500";
         let asked = sql::texts(self.reader(), text, vec![]).await?;
         self.happen(term, asked, |_| Happening::Ended(State::Cancelled), "cancelled", "cancelled on request").await
     }

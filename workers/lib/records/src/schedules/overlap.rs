@@ -78,7 +78,7 @@ async fn at_work(tx: &DatabaseTransaction, row: &ScheduleRow) -> Result<Vec<Stri
 }
 
 async fn unplanned(tx: &DatabaseTransaction, row: &ScheduleRow) -> Result<bool, RecordsError> {
-    let text = "SELECT COUNT(*) FROM tide_requests WHERE schedule = $1 AND state = 'accepted'";
+    let text = "SELECT COUNT(*) FROM tide_requests WHERE schedule = $1 AND state IN ('accepted', 'open') AND state = 'accepted'";
     Ok(sql::number(tx, text, vec![row.name.clone().into()]).await?.unwrap_or(0) > 0)
 }
 
@@ -87,7 +87,7 @@ async fn busy_sites(tx: &DatabaseTransaction, row: &ScheduleRow) -> Result<BTree
     let text = format!(
         "SELECT DISTINCT j.subscriber AS subscriber FROM tide_requests r JOIN tide_request_jobs x ON x.request_id = r.id
             JOIN tide_jobs j ON j.id = x.job_id
-        WHERE r.schedule = $1 AND r.state = 'open' AND j.state IN {OPEN} AND j.subscriber IS NOT NULL"
+        WHERE r.schedule = $1 AND r.state IN ('accepted', 'open') AND r.state = 'open' AND j.state IN {OPEN} AND j.subscriber IS NOT NULL"
     );
     let busy: Vec<Target> = sql::rows(tx, &text, vec![row.name.clone().into()]).await?;
     Ok(busy.into_iter().map(|target| target.subscriber).collect())
@@ -109,7 +109,7 @@ async fn for_the_others(
     if !only.is_empty() {
         return Ok(Verdict::Start { only });
     }
-    let text = "SELECT id FROM tide_requests WHERE schedule = $1 AND state = 'open' ORDER BY created_ms DESC LIMIT 1";
+    let text = "SELECT id FROM tide_requests WHERE schedule = $1 AND state IN ('accepted', 'open') AND state = 'open' ORDER BY created_ms DESC LIMIT 1";
     let last = sql::texts(tx, text, vec![row.name.clone().into()]).await?.pop().unwrap_or_default();
     Ok(without(last))
 }

@@ -29,7 +29,7 @@ pub(super) async fn asked_already(
         "SELECT s.subscriber FROM (
             SELECT j.subscriber, MAX(r.created_ms) AS asked_ms FROM tide_requests r
                 JOIN tide_request_jobs x ON x.request_id = r.id JOIN tide_jobs j ON j.id = x.job_id
-            WHERE r.schedule = $1 AND r.state = 'open' AND j.state IN {OPEN} AND j.subscriber IS NOT NULL
+            WHERE r.schedule = $1 AND r.state IN ('accepted', 'open') AND r.state = 'open' AND j.state IN {OPEN} AND j.subscriber IS NOT NULL
             GROUP BY j.subscriber HAVING COUNT(DISTINCT r.id) >= {OPEN_MAX}
         ) s
         WHERE NOT EXISTS (SELECT 1 FROM tide_objects o WHERE (o.changed_ms >= s.asked_ms OR o.activated_ms >= s.asked_ms)
@@ -59,7 +59,8 @@ pub(crate) async fn take_the_place(c: &impl ConnectionTrait, request: &str, now_
                 DENSE_RANK() OVER (PARTITION BY j.subscriber ORDER BY r.created_ms, r.id) AS place
             FROM tide_requests n JOIN tide_requests r ON r.schedule = n.schedule
                 JOIN tide_request_jobs x ON x.request_id = r.id JOIN tide_jobs j ON j.id = x.job_id
-            WHERE n.id = $1 AND n.kind = 'send' AND r.kind = 'send' AND r.id <> n.id AND r.state = 'open' AND r.schedule IS NOT NULL
+            WHERE n.id = $1 AND n.kind = 'send' AND r.kind = 'send' AND r.id <> n.id AND r.schedule IS NOT NULL
+                AND r.state IN ('accepted', 'open') AND r.state = 'open'
                 AND (r.created_ms < n.created_ms OR (r.created_ms = n.created_ms AND r.id < n.id)) AND j.state IN {OPEN}
                 AND j.subscriber IN (SELECT k.subscriber FROM tide_request_jobs y JOIN tide_jobs k ON k.id = y.job_id
                     WHERE y.request_id = $1 AND k.state IN {OPEN})
