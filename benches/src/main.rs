@@ -1,12 +1,15 @@
-//! Figures against peers, in one run on one machine. `data` moves trees, `jobs` counts jobs. Tables for docs/performance.md
+//! Figures against peers, in one run on one machine. `data` moves trees, `jobs` counts jobs, `schedules` and
+//! `lateness` are about time. Tables for docs/performance.md
 //! go to stdout; what is going on goes to stderr.
 
 mod data;
 mod document;
 mod jobs;
+mod lateness;
 mod meter;
 mod peers;
 mod postgres;
+mod schedules;
 mod services;
 mod table;
 mod tidegate;
@@ -63,6 +66,24 @@ enum What {
         #[arg(long)]
         celery_python: Option<PathBuf>,
     },
+    /// A hundred thousand schedules on PostgreSQL and SQLite (`ops/services up`, then `. .services/env`): start, memory, ticks
+    Schedules {
+        #[arg(long, default_value = "target/release/tidegate")]
+        tidegate: PathBuf,
+        #[arg(long)]
+        scratch: PathBuf,
+    },
+    /// From nominal instants to published jobs on RabbitMQ, PostgreSQL and S3 (a fresh `ops/services up`, then `. .services/env`)
+    Lateness {
+        #[arg(long, default_value = "target/release/tidegate")]
+        tidegate: PathBuf,
+        #[arg(long)]
+        scratch: PathBuf,
+        #[arg(long, default_value_t = 40)]
+        schedules: usize,
+        #[arg(long, default_value_t = 60)]
+        seconds: u64,
+    },
 }
 
 fn main() -> anyhow::Result<()> {
@@ -72,6 +93,10 @@ fn main() -> anyhow::Result<()> {
         }
         What::Jobs { tidegate, scratch, lanes, jobs, celery_python } => {
             jobs::run(&jobs::Plan { tidegate, scratch, lanes, jobs, celery_python })
+        }
+        What::Schedules { tidegate, scratch } => schedules::run(&schedules::Plan { tidegate, scratch }),
+        What::Lateness { tidegate, scratch, schedules, seconds } => {
+            lateness::run(&lateness::Plan { tidegate, scratch, schedules, seconds })
         }
     }
 }

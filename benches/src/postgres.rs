@@ -21,6 +21,12 @@ impl Postgres {
         Ok(sqlx::query(sql).fetch_one(&mut self.0).await?.try_get(0)?)
     }
 
+    /// The rows of a query that gives two whole numbers.
+    pub async fn pairs(&mut self, sql: String) -> anyhow::Result<Vec<(i64, i64)>> {
+        let rows = sqlx::query(sqlx::AssertSqlSafe(sql)).fetch_all(&mut self.0).await?;
+        rows.iter().map(|row| Ok((row.try_get(0)?, row.try_get(1)?))).collect()
+    }
+
     /// When a request ended, in milliseconds since 1970.
     pub async fn ended_ms(&mut self, request: &str) -> anyhow::Result<Option<i64>> {
         let sql = "SELECT ended_ms FROM tide_requests WHERE id = $1 AND state NOT IN ('accepted', 'open')";

@@ -1,0 +1,107 @@
+//! Lateness: from an occurrence's nominal instant to its job confirmed by the broker, on RabbitMQ and PostgreSQL. Builds of an unchanged
+//! source every few seconds, several due at the same instant.
+
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, bail};
+
+use crate::postgres::Postgres;
+
+const EVERY_S: usize = 5;
+/// The first seconds are the programs' own: they have just started.
+const WARM_TIME: Duration = Duration::from_secs(10);
+
+pub struct Plan {
+    pub tidegate: PathBuf,
+    pub scratch: PathBuf,
+    pub schedules: usize,
+    pub seconds: u64,
+}
+
+struct Roles(Vec<Child>);
+
+impl Drop for Roles {
+    fn drop(&mut self) {
+        for role in &mut self.0 {
+            let _ = Command::new("kill").arg(role.id().to_string()).status();
+            let _ = role.wait();
+        }
+    }
+}
+
+pub fn run(plan: &Plan) -> anyhow::Result<()> {
+    let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
+    let database = std::env::var("TIDEGATE_DATABASE").context("TIDEGATE_DATABASE is not set: . .services/env")?;
+    let roles = start(plan)?;
+    let runtime = tokio::runtime::Runtime::new()?;
+    let mut postgres = runtime.block_on(Postgres::connect(&database))?;
+    std::thread::sleep(WARM_TIME);
+    let from_ms =
+        runtime.block_on(postgres.number("SELECT CAST(extract(epoch FROM clock_timestamp()) * 1000 AS BIGINT)"))?;
+    std::thread::sleep(Duration::from_secs(plan.seconds));
+    let all = runtime.block_on(postgres.pairs(format!(
+        "SELECT o.fired_ms - o.nominal_ms, j.published_ms - o.nominal_ms FROM tide_occurrences o
+            JOIN tide_jobs j ON j.request_id = o.request_id WHERE o.nominal_ms > {from_ms} AND j.published_ms IS NOT NULL"
+    )))?;
+    drop(roles);
+    let of = |mut figures: Vec<i64>| {
+        figures.sort_unstable();
+        let at = |percent: usize| figures.get(figures.len() * percent / 100).copied().unwrap_or_default();
+        format!("{} | **{}** | {}", at(50), at(99), figures.last().copied().unwrap_or_default())
+    };
+    println!("| from the nominal instant to | occurrences | p50 ms | p99 ms | max ms |\n|---|---|---|---|---|");
+    println!("| its row | {} | {} |", all.len(), of(all.iter().map(|(fired, _)| *fired).collect()));
+    println!("| its job published | {} | {} |", all.len(), of(all.iter().map(|(_, published)| *published).collect()));
+    Ok(())
+}
+
+fn start(plan: &Plan) -> anyhow::Result<Roles> {
+    let (source, data, work) = (plan.scratch.join("source"), plan.scratch.join("api"), plan.scratch.join("work"));
+    std::fs::create_dir_all(&source)?;
+    std::fs::write(source.join("file"), "content\n")?;
+    let definitions = plan.scratch.join("lateness.yaml");
+    std::fs::write(&definitions, text(plan, &source))?;
+    let role = |arguments: &[&str]| -> anyhow::Result<Child> {
+        let log = std::fs::File::create(plan.scratch.join(format!("{}.log", arguments[0])))?;
+        let mut command = Command::new(&plan.tidegate);
+        command.args(arguments).env("TIDEGATE_LOG", "warn").stdout(Stdio::null()).stderr(log);
+        Ok(command.spawn()?)
+    };
+    let (data_path, work_path) = (path(&data)?, path(&work)?);
+    let mut roles = Roles(vec![role(&["api", "--data", data_path, "--listen", "127.0.0.1:0"])?]);
+    let begun = Instant::now();
+    while !data.join("api.json").exists() {
+        if begun.elapsed() > Duration::from_secs(60) {
+            bail!("the API does not listen");
+        }
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    roles.0.push(role(&["recorder"])?);
+    roles.0.push(role(&["builder", "--distributor", "hq", "--work-dir", work_path])?);
+    let applied =
+        Command::new(&plan.tidegate).args(["apply", "-f", path(&definitions)?, "--data", data_path]).output()?;
+    if !applied.status.success() {
+        bail!("apply: {}", String::from_utf8_lossy(&applied.stderr));
+    }
+    roles.0.push(role(&["scheduler"])?);
+    Ok(roles)
+}
+
+/// Spread over the seconds, those of one second at the same instant.
+fn text(plan: &Plan, source: &Path) -> String {
+    let mut text = "distributors: { hq: { refresh: never } }\ndistributions:\n".to_owned();
+    for n in 0..plan.schedules {
+        text.push_str(&format!(
+            "  late{n}: {{ distributor: hq, type: file, sources: [ {{ path: {} }} ], target: /srv/late{n}, mode: mirror, build: {{ every: {EVERY_S}s, from: \"2026-01-01 00:00:{:02}\" }} }}\n",
+            source.display(),
+            n % EVERY_S
+        ));
+    }
+    text
+}
+
+fn path(path: &Path) -> anyhow::Result<&str> {
+    path.to_str().context("a path that is no UTF-8")
+}
