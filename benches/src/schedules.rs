@@ -100,12 +100,12 @@ async fn fill(url: &str) -> anyhow::Result<Duration> {
         );
     }
     let applied = begun.elapsed();
-    let rest = SCHEDULES - (EACH * 4) as i64;
+    let (rest, now_ms) = (SCHEDULES - (EACH * 4) as i64, records.now_ms().await?);
     records
         .force_for_tests(&format!(
             "INSERT INTO tide_schedules (name, verb, object, spec, zone, anchor_ms, through_ms, next_due_ms)
             WITH RECURSIVE n(x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM n WHERE x < {rest})
-            SELECT 'extract/more-' || x, 'extract', 'more-' || x, '{{\"weekly\":\"sunday\",\"at\":\"02:00\"}}', 'UTC', 1, 1, 4000000000000 + x FROM n"
+            SELECT 'extract/more-' || x, 'extract', 'more-' || x, '{{\"weekly\":\"sunday\",\"at\":\"02:00\"}}', 'UTC', {now_ms}, {now_ms}, 4000000000000 + x FROM n"
         ))
         .await?;
     records.force_for_tests("ANALYZE").await?;

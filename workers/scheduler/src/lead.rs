@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
-use records::{ControlToSend, Fleet, RecordsError, Retirement, Term};
+use records::{ControlToSend, Fleet, RecordsError, Retirement, Settling, Term};
 use schemas::SubscriberName;
 
 use crate::Tools;
@@ -14,7 +14,14 @@ const LEASE: &str = "scheduler";
 const REST_MIN: Duration = Duration::from_millis(1);
 
 pub async fn run(tools: &Tools) -> anyhow::Result<()> {
-    let mut leader = Leader { term: None, renewed: Instant::now(), swept: None, retired: None, children: None };
+    let mut leader = Leader {
+        term: None,
+        renewed: Instant::now(),
+        swept: None,
+        retired: None,
+        settling: Settling::default(),
+        children: None,
+    };
     while !tools.shutdown.is_cancelled() {
         match leader.turn(tools).await {
             Ok(()) => leader.rest(tools).await,
@@ -41,6 +48,8 @@ struct Leader {
     renewed: Instant,
     swept: Option<Instant>,
     retired: Option<Instant>,
+    /// Since it leads; `next due` by this program's time-zone data.
+    settling: Settling,
     /// Who may fetch from whom, under the fleet's version.
     children: Option<(u64, BTreeMap<SubscriberName, Vec<SubscriberName>>)>,
 }
@@ -54,14 +63,11 @@ impl Leader {
             self.renewed = Instant::now();
             if let (Some(term), None) = (&self.term, &before) {
                 tracing::info!(term = term.term, holder = %term.holder, "leads");
-                let settled = tools.records.settle_zone_data(term).await?;
-                if settled > 0 {
-                    let version = domain::schedule::zone_data_version();
-                    tracing::info!(settled, version, "other time-zone data: when schedules are due was computed again");
-                }
+                self.settling = Settling::default();
             }
         }
         let Some(term) = self.term.clone() else { return Ok(()) };
+        self.settle(tools, &term).await?;
         worker::step::mark("tick");
         let fired = tools.records.tick(&term).await?;
         worker::step::mark("ticked");
@@ -82,9 +88,22 @@ impl Leader {
         Ok(())
     }
 
+    /// A step of it, if this program's time-zone data are not those of the last leader.
+    async fn settle(&mut self, tools: &Tools, term: &Term) -> Result<(), RecordsError> {
+        if self.settling.is_over {
+            return Ok(());
+        }
+        tools.records.settle_more(term, &mut self.settling).await?;
+        if self.settling.is_over && self.settling.settled > 0 {
+            let (settled, version) = (self.settling.settled, domain::schedule::zone_data_version());
+            tracing::info!(settled, version, "other time-zone data: when schedules are due was computed again");
+        }
+        Ok(())
+    }
+
     /// Until the next turn: no longer than until something is due, so that it is fired at its instant and not up to a tick later.
     async fn rest(&self, tools: &Tools) {
-        let mut time = tools.config.tick;
+        let mut time = if self.term.is_some() && !self.settling.is_over { REST_MIN } else { tools.config.tick };
         if self.term.is_some()
             && let Ok(Some(due_in_ms)) = tools.records.due_in_ms().await
         {
@@ -162,9 +181,6 @@ impl Leader {
 }
 
 fn children(fleet: &Fleet) -> BTreeMap<SubscriberName, Vec<SubscriberName>> {
-    let names = fleet.definitions.subscribers.keys();
-    names
-        .map(|name| (name.clone(), domain::site::children(&fleet.definitions, name).into_iter().collect()))
-        .filter(|(_, children): &(_, Vec<_>)| !children.is_empty())
-        .collect()
+    let children = domain::site::children_by_subscriber(&fleet.definitions);
+    children.into_iter().map(|(parent, children)| (parent, children.into_iter().collect())).collect()
 }

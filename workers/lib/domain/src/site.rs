@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use schemas::definitions::LogLevel;
+use schemas::definitions::{LogLevel, Routes};
 use schemas::{ChannelName, Definitions, DistributionName, DistributorName, Settings, SubscriberName};
 
 use crate::effective;
@@ -62,7 +62,7 @@ pub fn settings_with(
 /// child whose parent is passed by asks the parent's parent.
 pub fn children_by_subscriber(definitions: &Definitions) -> BTreeMap<SubscriberName, BTreeSet<SubscriberName>> {
     let mut children: BTreeMap<SubscriberName, BTreeSet<SubscriberName>> = BTreeMap::new();
-    for routing in routings(definitions).values() {
+    for routing in routings_that_differ(definitions) {
         for subscriber in definitions.subscribers.keys() {
             let mut route = routing.route(subscriber).unwrap_or_default();
             route.pop();
@@ -104,6 +104,18 @@ pub fn other_targets(
 fn routings(definitions: &Definitions) -> BTreeMap<&DistributorName, Routing<'_>> {
     let names = definitions.distributors.keys();
     names.filter_map(|name| Some((name, Routing::of(definitions, name).ok()?))).collect()
+}
+
+/// Distributors without a hierarchy, and those that share one, have the same routes.
+fn routings_that_differ(definitions: &Definitions) -> Vec<Routing<'_>> {
+    let (mut has_plain, mut named) = (false, BTreeSet::new());
+    let mut differ = |routes: &Option<Routes>| match routes {
+        None => !std::mem::replace(&mut has_plain, true),
+        Some(Routes::Named(hierarchy)) => named.insert(hierarchy.clone()),
+        Some(Routes::Tree(_)) => true,
+    };
+    let distributors = definitions.distributors.iter().filter(|(_, distributor)| differ(&distributor.routes));
+    distributors.filter_map(|(name, _)| Routing::of(definitions, name).ok()).collect()
 }
 
 fn level_word(level: LogLevel) -> &'static str {

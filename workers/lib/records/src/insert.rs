@@ -179,6 +179,8 @@ async fn insert_step(
     let new = insert_new(tx, request, jobs, known, now_ms).await?;
     let conflicts = conflicting(tx, jobs, known).await?;
     known.extend(conflicts);
+    let mut superseded = superseded;
+    superseded.extend(replace_unfilled(tx, jobs, &open, known, now_ms).await?);
     set_down(tx, jobs, known).await?;
     insert_waits(tx, jobs, known).await?;
     link(tx, request, jobs, known).await?;
@@ -223,7 +225,7 @@ async fn open_jobs(c: &impl ConnectionTrait, jobs: &[PlannedJob]) -> Result<Vec<
     };
     let text = format!(
         "SELECT id, kind, subscriber, distribution, revision, published_ms, started_ms, state, lane FROM tide_jobs
-        WHERE state IN ('waiting', 'queued', 'running') AND distribution IN ({}) AND {who}",
+        WHERE state IN ('waiting', 'queued', 'running') AND distribution IN ({}) AND {who} ORDER BY created_ms, place, id",
         sql::list(1, distributions.len())
     );
     let mut values = sql::values(&distributions);
@@ -257,10 +259,44 @@ async fn supersede(
             ended.push(Ended { job: old.id.clone(), state: State::Cancelled });
         }
     }
+    end_superseded(c, &rows).await?;
+    Ok(ended)
+}
+
+async fn end_superseded(c: &impl ConnectionTrait, rows: &[Vec<Value>]) -> Result<(), RecordsError> {
     let rest =
         "UPDATE tide_jobs SET state = 'cancelled', error_code = 'superseded', note = v.note, ended_ms = v.ended_ms
         FROM v WHERE tide_jobs.id = v.id AND tide_jobs.state = 'waiting'";
-    sql::with_rows(c, &["id", "note", "ended_ms"], &rows, rest).await?;
+    sql::with_rows(c, &["id", "note", "ended_ms"], rows, rest).await?;
+    Ok(())
+}
+
+/// Jobs that wait with their revision still open, for a place in a lane that a site does not free: of those for one subscriber and
+/// distribution the oldest stays, and the new one does what the others would. Who asked for them has the new one.
+async fn replace_unfilled(
+    c: &impl ConnectionTrait,
+    jobs: &[PlannedJob],
+    open: &[OpenKey],
+    known: &HashMap<JobId, JobId>,
+    now_ms: i64,
+) -> Result<Vec<Ended>, RecordsError> {
+    let mut ended = Vec::new();
+    let mut rows: Vec<Vec<Value>> = Vec::new();
+    for job in jobs.iter().filter(|job| matches!(job.template.kind(), JobKind::Send | JobKind::Extract)) {
+        let new = known.get(&job.id).copied().unwrap_or(job.id).to_string();
+        let same = |old: &&OpenKey| {
+            old.kind == job.template.kind().as_str()
+                && old.distribution == job.distribution.as_str()
+                && old.subscriber.as_deref() == job.subscriber.as_ref().map(SubscriberName::as_str)
+        };
+        let unfilled = |old: &&OpenKey| old.revision.is_none() && old.state == "waiting" && old.id != new;
+        for old in open.iter().filter(same).skip(1).filter(unfilled) {
+            promote::hand_over(c, &old.id, &new).await?;
+            rows.push(vec![old.id.clone().into(), format!("job {new} does the same").into(), now_ms.into()]);
+            ended.push(Ended { job: old.id.clone(), state: State::Cancelled });
+        }
+    }
+    end_superseded(c, &rows).await?;
     Ok(ended)
 }
 

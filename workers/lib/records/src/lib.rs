@@ -44,7 +44,7 @@ pub use results::Recorded;
 pub use retention::{
     CollectTimes, DueStore, Fate, Garbage, GarbagePlan, ORIGIN as COLLECTIONS_ORIGIN, Retired, Retirement,
 };
-pub use schedules::{Fired, ScheduleRow};
+pub use schedules::{Fired, ScheduleRow, Settling};
 pub use sites::{ControlToSend, SiteRow};
 pub use snapshot::{Held, Revision, Snapshot};
 pub use sweep::{Swept, Thresholds};

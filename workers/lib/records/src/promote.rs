@@ -169,7 +169,7 @@ async fn fill(c: &impl ConnectionTrait, job: &JobRow, now_ms: i64) -> Result<Opt
 }
 
 /// Whoever asked for this job or waits for it has the other one now. An extract that would have travelled with it goes by itself.
-async fn hand_over(c: &impl ConnectionTrait, job: &str, other: &str) -> Result<(), RecordsError> {
+pub(crate) async fn hand_over(c: &impl ConnectionTrait, job: &str, other: &str) -> Result<(), RecordsError> {
     let values = || vec![Value::from(job.to_owned()), Value::from(other.to_owned())];
     let requests = "INSERT INTO tide_request_jobs (request_id, job_id)
         SELECT request_id, $2 FROM tide_request_jobs WHERE job_id = $1 ON CONFLICT (request_id, job_id) DO NOTHING";

@@ -66,7 +66,10 @@ impl Records {
         loop {
             let version = self.version_in_effect().await?;
             let mut fleet = definitions::read(self.reader(), version).await?;
-            fleet.definitions = in_effect::in_effect(&fleet.definitions, &held(self.reader()).await?);
+            let held = held(self.reader()).await?;
+            if !held.distributors.is_empty() || !held.distributions.is_empty() {
+                fleet.definitions = in_effect::in_effect(&fleet.definitions, &held);
+            }
             // Several reads outside a transaction: read again if something changed in between.
             if self.version_in_effect().await? == version {
                 return Ok(fleet);

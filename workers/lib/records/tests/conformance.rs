@@ -123,6 +123,7 @@ both!(
     growth::what_a_leader_asks_again_and_again_does_not_read_what_is_over,
     piling::a_dead_site_has_one_request_at_work_and_one_that_waits,
     piling::what_is_new_takes_the_place_of_what_waits,
+    piling::sends_that_wait_for_their_revision_do_not_pile_up,
     piling::where_no_other_site_is_asked_further_occurrences_join,
     query::a_query_cannot_write,
     query::every_view_can_be_read,

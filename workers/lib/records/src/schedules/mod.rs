@@ -18,6 +18,7 @@ use domain::schedule::{Schedule, ScheduleFault, Setting};
 use sea_orm::FromQueryResult;
 
 pub(crate) use pile::take_the_place;
+pub use rows::Settling;
 pub(crate) use rows::{rename, write};
 pub use tick::Fired;
 

@@ -12,7 +12,7 @@ use sea_orm::{DatabaseTransaction, FromQueryResult, Value};
 
 use super::{COLUMNS, ScheduleRow, read};
 use crate::db::{Records, RecordsError, clock_ms};
-use crate::leases::{Term, fence};
+use crate::leases::Term;
 use crate::{STEP_MAX, sql};
 
 /// One schedule of an object.
@@ -132,43 +132,57 @@ pub(crate) async fn rename(tx: &DatabaseTransaction, rename: &Rename) -> Result<
 impl Records {
     /// Zones change their rules: with other time-zone data than last time, every `next due` is computed again. Returns how many.
     pub async fn settle_zone_data(&self, term: &Term) -> Result<usize, RecordsError> {
+        let mut settling = Settling::default();
+        while !settling.is_over {
+            self.settle_more(term, &mut settling).await?;
+        }
+        Ok(settling.settled)
+    }
+
+    /// The same in steps, between which a leader renews its lease and fires what is due.
+    pub async fn settle_more(&self, term: &Term, settling: &mut Settling) -> Result<(), RecordsError> {
         let number = zone_data_number(zone_data_version());
         let known = "SELECT number FROM tide_meta WHERE name = 'zone_data'";
-        if sql::number(self.reader(), known, vec![]).await? == Some(number) {
-            return Ok(0);
+        if settling.is_over || sql::number(self.reader(), known, vec![]).await? == Some(number) {
+            settling.is_over = true;
+            return Ok(());
         }
-        let (mut settled, mut last) = (0, String::new());
-        loop {
-            let tx = self.begin().await?;
-            fence(&tx, term).await?;
-            let text = format!(
-                "SELECT {COLUMNS} FROM tide_schedules WHERE next_due_ms IS NOT NULL AND name > $1 ORDER BY name LIMIT {STEP_MAX}"
-            );
-            let rows: Vec<ScheduleRow> = sql::rows(&tx, &text, vec![last.clone().into()]).await?;
-            let Some(end) = rows.last() else {
-                let text = "UPDATE tide_meta SET number = $1 WHERE name = 'zone_data'";
-                sql::exec(&tx, text, vec![number.into()]).await?;
-                tx.commit().await?;
-                return Ok(settled);
-            };
-            last = end.name.clone();
-            settled += rows.len();
-            let mut next: Vec<Vec<Value>> = Vec::with_capacity(rows.len());
-            for row in &rows {
-                // One that cannot be read is told by the tick that finds it due.
-                if let Ok(rule) = row.rule() {
-                    let next_ms = rule.next(row.judged_through_ms()).map(|next| next.start_ms);
-                    next.push(vec![
-                        row.name.clone().into(),
-                        next_ms.unwrap_or(row.next_due_ms.unwrap_or_default()).into(),
-                    ]);
-                }
+        let tx = self.fenced(term).await?;
+        let text = format!(
+            "SELECT {COLUMNS} FROM tide_schedules WHERE next_due_ms IS NOT NULL AND name > $1 ORDER BY name LIMIT {STEP_MAX}"
+        );
+        let rows: Vec<ScheduleRow> = sql::rows(&tx, &text, vec![settling.through.clone().into()]).await?;
+        let mut next: Vec<Vec<Value>> = Vec::with_capacity(rows.len());
+        for row in &rows {
+            // One that cannot be read is told by the tick that finds it due.
+            if let Ok(rule) = row.rule() {
+                let next_ms = rule.next(row.judged_through_ms()).map(|next| next.start_ms);
+                next.push(vec![row.name.clone().into(), next_ms.unwrap_or(row.next_due_ms.unwrap_or_default()).into()]);
             }
-            let rest = "UPDATE tide_schedules SET next_due_ms = v.next_ms FROM v WHERE tide_schedules.name = v.name";
-            sql::with_rows(&tx, &["name", "next_ms"], &next, rest).await?;
-            tx.commit().await?;
         }
+        let rest = "UPDATE tide_schedules SET next_due_ms = v.next_ms FROM v WHERE tide_schedules.name = v.name";
+        sql::with_rows(&tx, &["name", "next_ms"], &next, rest).await?;
+        if rows.is_empty() {
+            let text = "UPDATE tide_meta SET number = $1 WHERE name = 'zone_data'";
+            sql::exec(&tx, text, vec![number.into()]).await?;
+        }
+        tx.commit().await?;
+        settling.is_over = rows.is_empty();
+        if let Some(last) = rows.last() {
+            settling.through.clone_from(&last.name);
+        }
+        settling.settled += rows.len();
+        Ok(())
     }
+}
+
+/// How far `settle_more` has come.
+#[derive(Debug, Clone, Default)]
+pub struct Settling {
+    through: String,
+    pub is_over: bool,
+    /// Schedules so far.
+    pub settled: usize,
 }
 
 /// `2026e` as 202605.

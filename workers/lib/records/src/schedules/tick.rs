@@ -1,5 +1,7 @@
 //! Occurrences: a schedule that is due becomes a request, once for each nominal instant, whatever crashes or restarts.
 
+use std::time::{Duration, Instant};
+
 use domain::schedule::{Judgement, Missed, ON_TIME_MS, Occurrence, Schedule};
 use schemas::schedule::CatchUp;
 use schemas::{Request, RequestId, RequestKind};
@@ -14,6 +16,8 @@ use crate::{STEP_MAX, requests, sql};
 
 /// Missed occurrences that are made up for one after the other wait so long before it is looked again whether the last one ended.
 const AGAIN_MS: i64 = 1_000;
+/// What else is due after it is the next tick's: in between a leader renews its lease.
+const TICK_TIME_MAX: Duration = Duration::from_millis(250);
 
 #[derive(Debug, Clone)]
 pub struct Fired {
@@ -45,7 +49,11 @@ impl Records {
         fence(&tx, term).await?;
         let now_ms = sql::number(&tx, "SELECT {now_ms}", vec![]).await?.unwrap_or_else(clock_ms);
         let mut fired = Vec::new();
+        let begun = Instant::now();
         for due in sql::rows::<ScheduleRow>(&tx, &find, vec![]).await? {
+            if begun.elapsed() > TICK_TIME_MAX {
+                break;
+            }
             fired.extend(judge(&tx, term, &due, now_ms).await?);
         }
         tx.commit().await?;

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use records::PlannedJob;
 use schemas::Request;
 
-use super::{FLEET, Scene, send, sent, succeeded};
+use super::{FLEET, Scene, carried, send, sent, succeeded};
 
 const HOURS: i64 = 12;
 const OPEN: &str = "SELECT COUNT(*) FROM requests WHERE origin = 'schedule' AND state = 'open'";
@@ -89,4 +89,38 @@ pub async fn where_no_other_site_is_asked_further_occurrences_join(scene: &Scene
     assert_eq!(scene.number(joined).await, HOURS - 2);
     assert_eq!(scene.number("SELECT COUNT(*) FROM requests WHERE origin = 'schedule'").await, 2);
     assert_eq!(scene.number("SELECT COUNT(*) FROM alerts").await, 0, "nothing is lost");
+}
+
+/// Each occurrence that falls into a build leaves the revision open until a place in the lane is free, which it never is.
+pub async fn sends_that_wait_for_their_revision_do_not_pile_up(scene: &Scene) {
+    scene.schedule_of_sends("[paris]").await;
+    scene.revision("patches", 1).await;
+    // Both places of the lane are taken.
+    scene.plan(&[send("paris", "antivirus", 1), send("paris", "patches", 1)]).await;
+    let mut requests = Vec::new();
+    for _ in 0..8 {
+        let mut job = send("paris", "antivirus", 1);
+        job.revision = None;
+        let mut extract = carried(&job);
+        extract.revision = None;
+        requests.push(scene.plan(&[job, extract]).await.0);
+        scene.force("UPDATE tide_jobs SET created_ms = created_ms - 1").await;
+    }
+    let open = |kind: &str| {
+        format!(
+            "SELECT COUNT(*) FROM jobs WHERE kind = '{kind}' AND subscriber = 'paris' AND distribution = 'antivirus' AND state IN ('waiting', 'queued')"
+        )
+    };
+    assert_eq!(scene.number(&open("send")).await, 2, "the one that is out and the newest");
+    assert!(scene.number(&open("extract")).await <= 2);
+    for request in &requests {
+        let state = format!("SELECT state FROM requests WHERE id = '{request}'");
+        assert_eq!(scene.text(&state).await, "open", "it has the newest one");
+    }
+    scene.force("UPDATE tide_jobs SET state = 'succeeded', ended_ms = 1 WHERE state IN ('waiting', 'queued')").await;
+    scene.sweep().await;
+    for request in &requests {
+        let state = format!("SELECT state FROM requests WHERE id = '{request}'");
+        assert_eq!(scene.text(&state).await, "succeeded", "{request}");
+    }
 }
