@@ -222,7 +222,7 @@ async fn ticks(url: &str) -> anyhow::Result<(Vec<Duration>, Vec<Duration>)> {
     for round in 0..20 {
         let names: Vec<String> = (0..DUE).map(|n| format!("'build/d{}'", (round * DUE + n) * 6)).collect();
         let due = format!(
-            "UPDATE tide_schedules SET next_due_ms = 1, through_ms = through_ms - 86400000 WHERE name IN ({})",
+            "UPDATE tide_schedules SET next_due_ms = 1, through_ms = through_ms - 86400000, anchor_ms = anchor_ms - 86400000 WHERE name IN ({})",
             names.join(", ")
         );
         records.force_for_tests(&due).await?;

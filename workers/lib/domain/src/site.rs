@@ -127,3 +127,22 @@ fn level_word(level: LogLevel) -> &'static str {
         LogLevel::Trace => "trace",
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Twenty thousand distributors without a hierarchy must not cost twenty thousand walks over all subscribers.
+    #[test]
+    fn distributors_with_the_same_routes_are_walked_once() {
+        let text = "
+            { distributors: { a: {}, b: {}, c: { routes: eu }, d: { routes: eu }, e: { routes: { region: { paris: {} } } } },
+              hierarchies: { eu: { routes: { hub: { paris: {} } } } },
+              subscribers: { hub: {}, region: {}, paris: { parent: region } } }";
+        let declared = crate::definitions::parse(&[("fleet.yaml".to_owned(), text.to_owned())]).unwrap();
+        assert_eq!(routings_that_differ(&declared.definitions).len(), 3);
+        let children = children_by_subscriber(&declared.definitions);
+        let told: Vec<_> = children.iter().map(|(parent, below)| (parent.as_str(), below.len())).collect();
+        assert_eq!(told, [("hub", 1), ("region", 1)]);
+    }
+}

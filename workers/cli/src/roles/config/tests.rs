@@ -131,3 +131,16 @@ fn a_file_that_was_named_must_exist() {
     let error = Config::load(Some(Path::new("/nowhere/tidegate.toml")), Section::Up, &json!({})).unwrap_err();
     assert_eq!(error.code(), "config-unreadable");
 }
+
+#[test]
+fn a_lease_has_a_default_and_a_bound() {
+    let lease = |text: &str| load(text, Section::Scheduler, json!({})).map(|config| config.scheduler.lease());
+    assert_eq!(lease("").unwrap(), scheduler::LEASE_DEFAULT);
+    assert_eq!(lease("[scheduler]\nlease = \"2s\"").unwrap().as_secs(), 2);
+    let flag = load("[scheduler]\nlease = \"2s\"", Section::Scheduler, json!({ "lease": "3s" })).unwrap();
+    assert_eq!(flag.scheduler.lease().as_secs(), 3);
+    for bad in ["301s", "0s", "1d", "soon"] {
+        let refused = lease(&format!("[scheduler]\nlease = \"{bad}\"")).unwrap_err();
+        assert_eq!(refused.code(), "config-value", "{bad}: {refused}");
+    }
+}
