@@ -1,7 +1,7 @@
 //! Definitions as rows: `apply` makes the database match, all or nothing, and derives what other tables need of them:
 //! targets, settings, schedules.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 
 use domain::definitions::{Accepted, Rename};
 use domain::state::State;
@@ -162,15 +162,20 @@ pub(crate) async fn derive(
     Ok(changed > 0)
 }
 
+/// Objects that are in memory both as rows and as what they mean.
+const PAGE_MAX: usize = 4_000;
+
 pub(crate) async fn read(c: &impl ConnectionTrait, version: u64) -> Result<Fleet, RecordsError> {
-    let rows: Vec<ObjectRow> =
-        sql::rows(c, "SELECT kind, name, spec, store FROM tide_objects ORDER BY kind, name", vec![]).await?;
     // The kinds of which there are most go from their text straight into their types: of a large fleet the JSON between is the most.
     let (mut distributors, mut distributions) = (BTreeMap::new(), BTreeMap::new());
     let (mut channels, mut subscribers) = (BTreeMap::new(), BTreeMap::new());
     let mut sections: Map<String, Json> = Map::new();
     let mut stores = BTreeMap::new();
-    for row in rows {
+    let (mut page, mut last) = (objects_after(c, "", "").await?, (String::new(), String::new()));
+    while let Some(row) = page.pop_front() {
+        if page.is_empty() {
+            last = (row.kind.clone(), row.name.clone());
+        }
         let kind =
             Kind::parse(&row.kind).ok_or_else(|| RecordsError::Corrupt(format!("object kind `{}`", row.kind)))?;
         if let (Some(store), Ok(name)) = (&row.store, DistributionName::try_from(row.name.as_str())) {
@@ -186,10 +191,21 @@ pub(crate) async fn read(c: &impl ConnectionTrait, version: u64) -> Result<Fleet
                 section[row.name] = serde_json::from_str(&row.spec)?;
             }
         }
+        if page.is_empty() {
+            page = objects_after(c, &last.0, &last.1).await?;
+        }
     }
     let others: Definitions = serde_json::from_value(Json::Object(sections))?;
     let definitions = Definitions { distributors, distributions, channels, subscribers, ..others };
     Ok(Fleet { version, definitions, stores })
+}
+
+/// The next page in order; the reader looks at the version before and after.
+async fn objects_after(c: &impl ConnectionTrait, kind: &str, name: &str) -> Result<VecDeque<ObjectRow>, RecordsError> {
+    let text = format!(
+        "SELECT kind, name, spec, store FROM tide_objects WHERE (kind, name) > ($1, $2) ORDER BY kind, name LIMIT {PAGE_MAX}"
+    );
+    Ok(sql::rows::<ObjectRow>(c, &text, vec![kind.into(), name.into()]).await?.into())
 }
 
 fn put<N, T>(objects: &mut BTreeMap<N, T>, row: ObjectRow) -> Result<(), RecordsError>
