@@ -2,12 +2,16 @@
 //! It knows no network and no job. Everything in it is named by a digest, so all of it can be fetched again.
 
 mod bases;
+mod calls;
 mod frames;
 mod objects;
+#[cfg(test)]
+mod proof;
 mod record;
+mod scan;
 mod sweep;
 
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 use std::fs;
 use std::io::{self, ErrorKind};
 use std::ops::Range;
@@ -16,11 +20,13 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use blobs::calls::Calls;
 use blobs::{Key, ObjectKind, atomic};
 use bytes::{Bytes, BytesMut};
 use package::Index;
 use schemas::{Digest, StoreId};
 
+use calls::Disk;
 use frames::PackFrames;
 pub use sweep::Swept;
 
@@ -34,7 +40,7 @@ pub const SERVED_KEPT: Duration = Duration::from_secs(600);
 const UNSYNCED_PACKS_MAX: usize = 64;
 
 /// One frame as an index names it: its place in the pack, and what its stored bytes must be.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct FrameRef {
     pub offset: u64,
     pub stored_bytes: u32,
@@ -99,13 +105,15 @@ pub struct Store {
     served: Mutex<HashMap<Key, Instant>>,
     /// What a child asked for stays this long after.
     served_kept: Duration,
+    /// Folders whose names are known to be durable.
+    folders: Mutex<HashSet<(StoreId, ObjectKind)>>,
 }
 
 impl Store {
     pub fn open(root: impl Into<PathBuf>) -> Result<Store, StoreError> {
         let root = root.into();
-        atomic::sweep(&root.join(UNFINISHED)).map_err(StoreError::io(&root))?;
-        Ok(Store {
+        atomic::sweep(&Disk, &root.join(UNFINISHED)).map_err(StoreError::io(&root))?;
+        let store = Store {
             root,
             packs: Mutex::default(),
             frames_loaded: Arc::default(),
@@ -115,7 +123,22 @@ impl Store {
             header_changes: AtomicU64::default(),
             served: Mutex::default(),
             served_kept: SERVED_KEPT,
-        })
+            folders: Mutex::default(),
+        };
+        store.sync_names()?;
+        Ok(store)
+    }
+
+    /// What is here counts as held from now on, also a file that a process before gave its name and did not live to sync.
+    fn sync_names(&self) -> Result<(), StoreError> {
+        for store in self.stores()? {
+            let folder = self.root.join(store.to_string());
+            let inner = ObjectKind::ALL.into_iter().map(|kind| folder.join(kind.folder())).filter(|path| path.is_dir());
+            for path in inner.chain([folder.clone()]) {
+                Disk.sync_directory(&path).map_err(StoreError::io(&path))?;
+            }
+        }
+        Disk.sync_directory(&self.root).map_err(StoreError::io(&self.root))
     }
 
     /// What a child asked for stays this long after.
@@ -239,6 +262,7 @@ impl Store {
             }
             match key.kind {
                 ObjectKind::Pack => self.remove_pack(&key)?,
+                ObjectKind::Header => objects::remove_header(&self.path(&key))?,
                 _ => objects::remove(&self.path(&key))?,
             }
             freed += bytes;
@@ -249,11 +273,24 @@ impl Store {
     /// Removes a whole distribution.
     pub fn forget(&self, store: StoreId) -> Result<u64, StoreError> {
         let freed = self.retain(store, |_| false)?;
+        lock(&self.folders).retain(|(of, _)| *of != store);
         let folder = self.root.join(store.to_string());
         match fs::remove_dir_all(&folder) {
             Err(fault) if fault.kind() != ErrorKind::NotFound => Err(StoreError::Io { path: folder, source: fault }),
             _ => Ok(freed),
         }
+    }
+
+    fn make_folders(&self, key: &Key) -> Result<(), StoreError> {
+        let mut folders = lock(&self.folders);
+        let path = self.root.join(key.store.to_string()).join(key.kind.folder());
+        if folders.contains(&(key.store, key.kind)) && path.is_dir() {
+            return Ok(());
+        }
+        atomic::make_folders(&Disk, &self.root, &key.store.to_string(), key.kind.folder())
+            .map_err(StoreError::io(&path))?;
+        folders.insert((key.store, key.kind));
+        Ok(())
     }
 
     fn path(&self, key: &Key) -> PathBuf {
@@ -299,7 +336,7 @@ impl Store {
             return Ok(frames);
         }
         let key = Key::pack(store, pack);
-        atomic::make_folders(&self.root, &store.to_string(), key.kind.folder()).map_err(StoreError::io(&self.root))?;
+        self.make_folders(&key)?;
         let mut packs = lock(&self.packs);
         self.make_room(&mut packs);
         let made = || Arc::new(PackFrames::new(key, self.path(&key), self.frames_loaded.clone()));

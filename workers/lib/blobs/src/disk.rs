@@ -1,12 +1,14 @@
 //! Objects as files below one directory. It knows no other writer's state: several processes may share the directory.
 
+use std::collections::HashSet;
 use std::fs::{self, File};
 use std::io::{self, ErrorKind};
 use std::ops::Range;
 use std::os::unix::fs::FileExt;
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
+use crate::calls::Kernel;
 use crate::{BlobError, Blobs, Key, ObjectKind, ReadBlobs, atomic};
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -20,23 +22,26 @@ pub struct DiskBlobs {
     folder: Arc<Folder>,
 }
 
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 struct Folder {
     root: PathBuf,
     name: String,
+    /// Folders that are known to be durable.
+    made: Mutex<HashSet<(StoreId, ObjectKind)>>,
 }
 
 impl DiskBlobs {
     /// Makes the directory if need be, and removes what dead writers left unfinished.
     pub fn open(root: impl Into<PathBuf>) -> io::Result<DiskBlobs> {
         let root = root.into();
-        atomic::sweep(&root.join(UNFINISHED))?;
-        Ok(DiskBlobs { folder: Arc::new(Folder { root, name: "origin".to_owned() }) })
+        atomic::sweep(&Kernel, &root.join(UNFINISHED))?;
+        Ok(DiskBlobs { folder: Arc::new(Folder { root, name: "origin".to_owned(), made: Mutex::default() }) })
     }
 
     /// What results call it.
     pub fn named(self, name: &str) -> DiskBlobs {
-        DiskBlobs { folder: Arc::new(Folder { root: self.folder.root.clone(), name: name.to_owned() }) }
+        let (root, name) = (self.folder.root.clone(), name.to_owned());
+        DiskBlobs { folder: Arc::new(Folder { root, name, made: Mutex::default() }) }
     }
 
     async fn blocking<T, F>(&self, key: Key, work: F) -> Result<T, BlobError>
@@ -136,8 +141,19 @@ impl Folder {
     }
 
     fn put(&self, key: &Key, body: &[u8]) -> io::Result<()> {
-        atomic::make_folders(&self.root, &key.store.to_string(), key.kind.folder())?;
-        atomic::write_whole(&self.root.join(UNFINISHED), &self.path(key), body)
+        self.make_folders(key)?;
+        atomic::write_whole(&Kernel, &self.root.join(UNFINISHED), &self.path(key), body)
+    }
+
+    fn make_folders(&self, key: &Key) -> io::Result<()> {
+        let made = || self.made.lock().unwrap_or_else(PoisonError::into_inner);
+        let path = self.root.join(key.store.to_string()).join(key.kind.folder());
+        if made().contains(&(key.store, key.kind)) && path.is_dir() {
+            return Ok(());
+        }
+        atomic::make_folders(&Kernel, &self.root, &key.store.to_string(), key.kind.folder())?;
+        made().insert((key.store, key.kind));
+        Ok(())
     }
 
     fn list(&self, store: StoreId) -> io::Result<Vec<(Key, u64)>> {

@@ -3,6 +3,7 @@
 
 pub mod atomic;
 mod body;
+pub mod calls;
 pub mod disk;
 mod hex;
 mod limited;

@@ -9,10 +9,13 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
+use blobs::calls::Calls;
 use blobs::{Key, atomic};
 use bytes::Bytes;
 
-use super::record::{HEAD_BYTES, Head, MAGIC};
+use super::calls::Disk;
+use super::record::{self, HEAD_BYTES, Head, MAGIC};
+use super::scan::Scan;
 use super::{FrameRef, StoreError, lock, objects};
 
 #[derive(Debug)]
@@ -68,11 +71,14 @@ impl PackFrames {
             if table.gone {
                 return Ok(Put::Gone);
             }
+            if table.unsynced.is_none() && table.end != objects::file_bytes(&self.path)? {
+                self.read_anew(table)?;
+            }
             if table.find(&frame).is_some() {
                 return Ok(Put::Held);
             }
             let was_synced = table.unsynced.is_none();
-            let at = table.append(&self.path, &Head::Frame(frame), bytes)?;
+            let at = table.append(&self.path, &record::frame_head(&frame), bytes)?;
             if table.frames.insert(frame.offset, (frame, at)).is_none() {
                 self.frames_loaded.fetch_add(1, Ordering::Relaxed);
             }
@@ -81,16 +87,7 @@ impl PackFrames {
     }
 
     pub fn get(&self, frame: FrameRef) -> Result<Option<Bytes>, StoreError> {
-        let found = self.with_table(|table| match table.find(&frame) {
-            Some(at) => Ok(Some((at, table.reader(&self.path)?))),
-            None => Ok(None),
-        });
-        let (at, file) = match found {
-            Ok(Some(found)) => found,
-            Ok(None) => return Ok(None),
-            Err(StoreError::Io { source, .. }) if source.kind() == ErrorKind::NotFound => return Ok(None),
-            Err(fault) => return Err(fault),
-        };
+        let Some((at, file)) = self.place_of(frame)? else { return Ok(None) };
         let mut bytes = vec![0; frame.stored_bytes as usize];
         match file.read_exact_at(&mut bytes, at) {
             Err(fault) if fault.kind() != ErrorKind::UnexpectedEof => return Err(StoreError::io(&self.path)(fault)),
@@ -98,8 +95,18 @@ impl PackFrames {
             _ => {}
         }
         tracing::warn!(pack = %self.key, offset = frame.offset, "a frame is damaged in the store; it will be fetched again");
-        self.forget(frame, at);
+        self.forget(frame, at)?;
         Ok(None)
+    }
+
+    fn place_of(&self, frame: FrameRef) -> Result<Option<(u64, Arc<File>)>, StoreError> {
+        self.with_table(|table| {
+            let Some(at) = table.find(&frame) else { return Ok(None) };
+            match table.reader(&self.path) {
+                Err(fault) if fault.kind() == ErrorKind::NotFound => self.read_anew(table).map(|()| None),
+                opened => opened.map(|file| Some((at, file))),
+            }
+        })
     }
 
     pub fn tiles(&self, range: &Range<u64>) -> Result<Option<Vec<FrameRef>>, StoreError> {
@@ -108,11 +115,8 @@ impl PackFrames {
 
     /// Syncs what was put, and marks it as synced. True: more was put meanwhile, and waits for the next time.
     pub fn sync(&self) -> Result<bool, StoreError> {
-        let (file, end, is_new) = {
-            let table = lock(&self.table);
-            let Some(file) = table.unsynced.clone() else { return Ok(false) };
-            (file, table.end, table.is_new)
-        };
+        let waiting = self.with_table(|table| Ok(table.unsynced.clone().map(|file| (file, table.end, table.is_new))))?;
+        let Some((file, end, is_new)) = waiting else { return Ok(false) };
         self.sync_file(&file, is_new).map_err(StoreError::io(&self.path))?;
         let mut table = lock(&self.table);
         // The file was written anew or removed meanwhile: what was put since waits for its own sync.
@@ -128,9 +132,9 @@ impl PackFrames {
     }
 
     fn sync_file(&self, file: &File, is_new: bool) -> io::Result<()> {
-        file.sync_data()?;
+        Disk.sync(file)?;
         match self.path.parent() {
-            Some(folder) if is_new => atomic::sync_directory(folder),
+            Some(folder) if is_new => Disk.sync_directory(folder),
             _ => Ok(()),
         }
     }
@@ -138,8 +142,7 @@ impl PackFrames {
     /// Removes the file; later puts into this object are refused.
     pub fn give_up(&self) {
         let mut table = lock(&self.table);
-        self.frames_loaded.fetch_sub(table.frames.len(), Ordering::Relaxed);
-        *table = Table { loaded: true, gone: true, ..Table::default() };
+        self.replace(&mut table, Table { loaded: true, gone: true, ..Table::default() });
         if let Err(fault) = objects::remove(&self.path) {
             tracing::warn!(pack = %self.key, %fault, "a pack could not be removed from the store");
         }
@@ -162,21 +165,46 @@ impl PackFrames {
                 return Ok(0);
             }
             let (body, frames) = table.copy_of(&self.path, &kept)?;
-            let (before, held_before) = (table.end, table.frames.len());
-            atomic::write_whole(unfinished, &self.path, &body)?;
-            *table = Table { loaded: true, frames, end: body.len() as u64, ..Table::default() };
-            self.frames_loaded.fetch_sub(held_before, Ordering::Relaxed);
-            self.frames_loaded.fetch_add(table.frames.len(), Ordering::Relaxed);
+            let before = table.end;
+            if let Err(fault) = atomic::write_whole(&Disk, unfinished, &self.path, &body) {
+                // The new file may have its name already.
+                self.read_anew(table)?;
+                return Err(fault);
+            }
+            self.replace(table, Table { loaded: true, frames, end: body.len() as u64, ..Table::default() });
             Ok(before.saturating_sub(table.end))
         })
     }
 
-    fn forget(&self, frame: FrameRef, at: u64) {
-        let mut table = lock(&self.table);
-        if table.frames.get(&frame.offset) == Some(&(frame, at)) {
+    /// As if it had never come, also after a restart.
+    fn forget(&self, frame: FrameRef, at: u64) -> Result<(), StoreError> {
+        self.with_table(|table| {
+            if table.frames.get(&frame.offset) != Some(&(frame, at)) {
+                return Ok(());
+            }
+            if !table.void(&self.path, &frame, at)? {
+                return self.read_anew(table);
+            }
             table.frames.remove(&frame.offset);
             self.frames_loaded.fetch_sub(1, Ordering::Relaxed);
-        }
+            Ok(())
+        })
+    }
+
+    /// The file is not what the table says: it was cut, replaced or removed by somebody else.
+    fn read_anew(&self, table: &mut Table) -> io::Result<()> {
+        tracing::warn!(pack = %self.key, "a pack in the store is not what it was; it is read anew");
+        self.replace(table, Table::default());
+        let mut read = Table::default();
+        read.load(&self.path)?;
+        self.replace(table, read);
+        Ok(())
+    }
+
+    fn replace(&self, table: &mut Table, by: Table) {
+        self.frames_loaded.fetch_sub(table.frames.len(), Ordering::Relaxed);
+        self.frames_loaded.fetch_add(by.frames.len(), Ordering::Relaxed);
+        *table = by;
     }
 
     fn with_table<T>(&self, work: impl FnOnce(&mut Table) -> io::Result<T>) -> Result<T, StoreError> {
@@ -218,17 +246,17 @@ impl Table {
     }
 
     /// Returns where `bytes` begin. A write that fails leaves the file as it was.
-    fn append(&mut self, path: &Path, head: &Head, bytes: &[u8]) -> io::Result<u64> {
+    fn append(&mut self, path: &Path, head: &[u8; HEAD_BYTES], bytes: &[u8]) -> io::Result<u64> {
         let file = self.writer(path)?;
         let mut record = Vec::with_capacity(MAGIC.len() + HEAD_BYTES + bytes.len());
         if self.end == 0 {
             record.extend_from_slice(MAGIC);
         }
-        record.extend_from_slice(&head.encode());
+        record.extend_from_slice(head);
         let at = self.end + record.len() as u64;
         record.extend_from_slice(bytes);
-        if let Err(fault) = file.write_all_at(&record, self.end) {
-            let _ = file.set_len(self.end);
+        if let Err(fault) = Disk.write_at(&file, &record, self.end) {
+            let _ = Disk.set_length(&file, self.end);
             return Err(fault);
         }
         self.end += record.len() as u64;
@@ -242,14 +270,17 @@ impl Table {
         let mut frames = BTreeMap::new();
         for (frame, at) in kept {
             let mut bytes = vec![0; frame.stored_bytes as usize];
-            file.read_exact_at(&mut bytes, *at)?;
+            match file.read_exact_at(&mut bytes, *at) {
+                Err(fault) if fault.kind() == ErrorKind::UnexpectedEof => continue,
+                read => read?,
+            }
             if frame.verifies(&bytes) {
-                body.extend_from_slice(&Head::Frame(*frame).encode());
+                body.extend_from_slice(&record::frame_head(frame));
                 frames.insert(frame.offset, (*frame, body.len() as u64));
                 body.extend_from_slice(&bytes);
             }
         }
-        body.extend_from_slice(&Head::Mark.encode());
+        body.extend_from_slice(&record::mark());
         Ok((body, frames))
     }
 
@@ -258,15 +289,27 @@ impl Table {
             return Ok(file.clone());
         }
         self.is_new |= self.end == 0;
-        let file = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(path)?;
+        let file = Disk.open_or_create(path)?;
         Ok(self.unsynced.insert(Arc::new(file)).clone())
     }
 
     /// Everything before the mark is synced: the caller has seen to it.
     fn mark(&mut self, path: &Path) -> io::Result<()> {
-        self.append(path, &Head::Mark, &[])?;
+        self.append(path, &record::mark(), &[])?;
         self.unsynced = None;
         Ok(())
+    }
+
+    /// Says on disk that a frame's bytes are others. False: its head does not stand there.
+    fn void(&self, path: &Path, frame: &FrameRef, at: u64) -> io::Result<bool> {
+        let opened = match &self.unsynced {
+            Some(file) => Ok(file.clone()),
+            None => OpenOptions::new().read(true).write(true).open(path).map(Arc::new),
+        };
+        match opened {
+            Err(fault) if fault.kind() == ErrorKind::NotFound => Ok(false),
+            opened => void_at(&*opened?, frame, at),
+        }
     }
 
     fn reader(&self, path: &Path) -> io::Result<Arc<File>> {
@@ -287,18 +330,17 @@ impl Table {
             opened => opened?,
         };
         let length = file.metadata()?.len();
-        let scan = Scan::of(&file, length)?;
-        let kept = scan.whole(&file)?;
+        let kept = Scan::of(&file, length)?.whole(&file)?;
         let unmarked = kept.marked < kept.frames.len();
         self.end = kept.end;
         self.frames = kept.frames.into_iter().map(|(frame, at)| (frame.offset, (frame, at))).collect();
         if self.end < length {
             tracing::info!(path = %path.display(), bytes = length - self.end, "cut a torn tail");
-            file.set_len(self.end)?;
+            Disk.set_length(&file, self.end)?;
         }
         if unmarked {
-            file.sync_all()?;
-            path.parent().map_or(Ok(()), atomic::sync_directory)?;
+            Disk.sync(&file)?;
+            path.parent().map_or(Ok(()), |folder| Disk.sync_directory(folder))?;
             self.mark(path)?;
         }
         self.loaded = true;
@@ -306,54 +348,16 @@ impl Table {
     }
 }
 
-/// What the heads of a file say.
-struct Scan {
-    frames: Vec<(FrameRef, u64)>,
-    /// How many of them the last mark covers.
-    marked: usize,
-    end: u64,
-}
-
-impl Scan {
-    fn of(file: &File, length: u64) -> io::Result<Scan> {
-        let mut scan = Scan { frames: Vec::new(), marked: 0, end: 0 };
-        let mut magic = [0; MAGIC.len()];
-        if length < MAGIC.len() as u64 {
-            return Ok(scan);
-        }
-        file.read_exact_at(&mut magic, 0)?;
-        if &magic != MAGIC {
-            return Ok(scan);
-        }
-        scan.end = MAGIC.len() as u64;
-        let mut head = [0; HEAD_BYTES];
-        while scan.end + HEAD_BYTES as u64 <= length {
-            file.read_exact_at(&mut head, scan.end)?;
-            let at = scan.end + HEAD_BYTES as u64;
-            match Head::decode(&head) {
-                Some(Head::Mark) => (scan.marked, scan.end) = (scan.frames.len(), at),
-                Some(Head::Frame(frame)) if at + u64::from(frame.stored_bytes) <= length => {
-                    scan.frames.push((frame, at));
-                    scan.end = at + u64::from(frame.stored_bytes);
-                }
-                _ => break,
-            }
-        }
-        Ok(scan)
+/// Makes the record of a frame void whose bytes begin at `at`, if it is there.
+pub(super) fn void_at(file: &File, frame: &FrameRef, at: u64) -> io::Result<bool> {
+    let mut head = [0; HEAD_BYTES];
+    match file.read_exact_at(&mut head, at - HEAD_BYTES as u64) {
+        Err(fault) if fault.kind() == ErrorKind::UnexpectedEof => return Ok(false),
+        read => read?,
     }
-
-    /// Without the first record behind the last mark that is not what it says, and all behind that.
-    fn whole(mut self, file: &File) -> io::Result<Scan> {
-        for position in self.marked..self.frames.len() {
-            let (frame, at) = self.frames[position];
-            let mut bytes = vec![0; frame.stored_bytes as usize];
-            file.read_exact_at(&mut bytes, at)?;
-            if !frame.verifies(&bytes) {
-                self.frames.truncate(position);
-                self.end = at - HEAD_BYTES as u64;
-                break;
-            }
-        }
-        Ok(self)
+    if Head::decode(&head) != Some(Head::Frame(*frame)) {
+        return Ok(false);
     }
+    Disk.write_at(file, &[record::void_byte(frame)], at - 1)?;
+    Ok(true)
 }

@@ -2,13 +2,15 @@
 //! content.
 
 use std::fs;
-use std::io::ErrorKind;
+use std::io::{self, ErrorKind};
 use std::path::Path;
 
+use blobs::calls::Calls;
 use blobs::{Key, ObjectKind, atomic};
 use bytes::Bytes;
 use schemas::{Digest, StoreId};
 
+use super::calls::Disk;
 use super::{Store, StoreError, UNFINISHED};
 
 impl Store {
@@ -46,9 +48,8 @@ impl Store {
         }
         let path = self.path(key);
         if length(&path)? != Some(bytes.len() as u64) || self.object(key)?.is_none() {
-            atomic::make_folders(&self.root, &key.store.to_string(), key.kind.folder())
-                .and_then(|()| atomic::write_whole(&self.root.join(UNFINISHED), &path, bytes))
-                .map_err(StoreError::io(&path))?;
+            self.make_folders(key)?;
+            atomic::write_whole(&Disk, &self.root.join(UNFINISHED), &path, bytes).map_err(StoreError::io(&path))?;
             if key.kind == ObjectKind::Header {
                 self.header_changed();
             }
@@ -84,7 +85,7 @@ impl Store {
 }
 
 /// A patch's name is not the digest of its bytes, which therefore carry their own.
-fn is_what_its_name_says(key: &Key, bytes: &[u8]) -> bool {
+pub(super) fn is_what_its_name_says(key: &Key, bytes: &[u8]) -> bool {
     match key.kind {
         ObjectKind::Patch => package::patch::verify(&key.digest, bytes).is_ok(),
         _ => Digest::of(bytes) == key.digest,
@@ -110,9 +111,24 @@ pub(super) fn length(path: &Path) -> Result<Option<u64>, StoreError> {
     }
 }
 
+/// Of a file that may be absent.
+pub(super) fn file_bytes(path: &Path) -> io::Result<u64> {
+    match fs::metadata(path) {
+        Err(fault) if fault.kind() == ErrorKind::NotFound => Ok(0),
+        metadata => Ok(metadata?.len()),
+    }
+}
+
 pub(super) fn remove(path: &Path) -> Result<(), StoreError> {
-    match fs::remove_file(path) {
+    match Disk.remove(path) {
         Err(fault) if fault.kind() != ErrorKind::NotFound => Err(StoreError::io(path)(fault)),
         _ => Ok(()),
     }
+}
+
+/// A header must not come back without what it names, which may go next: that it is gone is durable when this returns.
+pub(super) fn remove_header(path: &Path) -> Result<(), StoreError> {
+    remove(path)?;
+    let Some(folder) = path.parent().filter(|folder| folder.is_dir()) else { return Ok(()) };
+    Disk.sync_directory(folder).map_err(StoreError::io(folder))
 }

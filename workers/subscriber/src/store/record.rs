@@ -2,7 +2,8 @@
 //! bytes, that say that everything before them was synced. It knows no file.
 //!
 //! Head, little-endian: offset in the pack u64, stored length u32, BLAKE3 of the stored bytes (32), and the first 8 bytes
-//! of the BLAKE3 of all that.
+//! of the BLAKE3 of all that. With every bit of its last byte turned, the record is void: its bytes were found to be others.
+//! That is one byte to write, so no crash leaves half of it.
 
 use schemas::Digest;
 
@@ -11,35 +12,58 @@ use super::FrameRef;
 pub const MAGIC: &[u8; 16] = b"tidegate-frames1";
 pub const HEAD_BYTES: usize = 52;
 const SUM_AT: usize = 44;
+const LAST_AT: usize = HEAD_BYTES - 1;
 /// The offset that says "mark": no frame can begin there.
 const MARK_OFFSET: u64 = u64::MAX;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Head {
     Frame(FrameRef),
+    /// A frame's record that holds nothing any more, and how many bytes follow its head.
+    Void(u32),
     Mark,
 }
 
-impl Head {
-    pub fn encode(&self) -> [u8; HEAD_BYTES] {
-        let (offset, stored_bytes, digest) = match self {
-            Head::Frame(frame) => (frame.offset, frame.stored_bytes, frame.digest.0),
-            Head::Mark => (MARK_OFFSET, 0, [0; 32]),
-        };
-        let mut head = [0; HEAD_BYTES];
-        head[..8].copy_from_slice(&offset.to_le_bytes());
-        head[8..12].copy_from_slice(&stored_bytes.to_le_bytes());
-        head[12..SUM_AT].copy_from_slice(&digest);
-        let sum = sum(&head);
-        head[SUM_AT..].copy_from_slice(&sum);
-        head
-    }
+/// What a frame's head begins with.
+pub fn frame_head(frame: &FrameRef) -> [u8; HEAD_BYTES] {
+    encode(frame.offset, frame.stored_bytes, &frame.digest)
+}
 
+pub fn mark() -> [u8; HEAD_BYTES] {
+    encode(MARK_OFFSET, 0, &Digest([0; 32]))
+}
+
+/// The last byte of a frame's head once it is void.
+pub fn void_byte(frame: &FrameRef) -> u8 {
+    !frame_head(frame)[LAST_AT]
+}
+
+fn encode(offset: u64, stored_bytes: u32, digest: &Digest) -> [u8; HEAD_BYTES] {
+    let mut head = [0; HEAD_BYTES];
+    head[..8].copy_from_slice(&offset.to_le_bytes());
+    head[8..12].copy_from_slice(&stored_bytes.to_le_bytes());
+    head[12..SUM_AT].copy_from_slice(&digest.0);
+    let sum = sum(&head);
+    head[SUM_AT..].copy_from_slice(&sum);
+    head
+}
+
+impl Head {
     /// `None` for what was never written whole.
     pub fn decode(head: &[u8; HEAD_BYTES]) -> Option<Head> {
-        if head[SUM_AT..] != sum(head) {
+        let sum = sum(head);
+        if head[SUM_AT..LAST_AT] != sum[..LAST_AT - SUM_AT] {
             return None;
         }
+        let last = sum[LAST_AT - SUM_AT];
+        match Head::read(head)? {
+            read if head[LAST_AT] == last => Some(read),
+            Head::Frame(frame) if head[LAST_AT] == !last => Some(Head::Void(frame.stored_bytes)),
+            _ => None,
+        }
+    }
+
+    fn read(head: &[u8; HEAD_BYTES]) -> Option<Head> {
         let offset = u64::from_le_bytes(head[..8].try_into().ok()?);
         let stored_bytes = u32::from_le_bytes(head[8..12].try_into().ok()?);
         let digest = Digest(head[12..SUM_AT].try_into().ok()?);
@@ -64,8 +88,10 @@ mod tests {
     #[test]
     fn heads_read_back_and_a_flipped_bit_anywhere_is_noticed() {
         let frame = FrameRef { offset: 7 << 33, stored_bytes: 80_000, digest: Digest::of(b"x") };
-        for head in [Head::Frame(frame), Head::Mark] {
-            let written = head.encode();
+        let mut void = frame_head(&frame);
+        void[LAST_AT] = void_byte(&frame);
+        for (written, head) in [(frame_head(&frame), Head::Frame(frame)), (mark(), Head::Mark), (void, Head::Void(80_000))]
+        {
             assert_eq!(Head::decode(&written), Some(head));
             for bit in 0..HEAD_BYTES * 8 {
                 let mut flipped = written;
@@ -74,5 +100,8 @@ mod tests {
             }
         }
         assert_eq!(Head::decode(&[0; HEAD_BYTES]), None);
+        let mut void_mark = mark();
+        void_mark[LAST_AT] = !void_mark[LAST_AT];
+        assert_eq!(Head::decode(&void_mark), None);
     }
 }

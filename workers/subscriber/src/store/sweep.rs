@@ -1,7 +1,7 @@
 //! Room in the store: what no index here names goes. Nothing of it is lost for good, so it is careful rather than thorough: an
 //! index that is newer than what it looked at makes it look again, and what a child asked for lately stays.
 //!
-//! Each step alone leaves a store that is right. A header goes before its index: from then on the revision is not held. A pack
+//! Each step alone leaves a store that is right. A header goes before its index, durably: from then on the revision is not held. A pack
 //! of which nothing is named goes as a file; one of which too little is named is written anew without the rest, synced, and
 //! takes the old one's place by one rename.
 
@@ -53,7 +53,7 @@ impl Store {
 
     /// The revision is not held any more; what only it named goes with the next sweep.
     pub fn drop_header(&self, store: StoreId, digest: Digest) -> Result<(), StoreError> {
-        objects::remove(&self.path(&Key::header(store, digest)))?;
+        objects::remove_header(&self.path(&Key::header(store, digest)))?;
         self.header_changed();
         Ok(())
     }

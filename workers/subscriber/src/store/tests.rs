@@ -9,15 +9,15 @@ use uuid::Uuid;
 use super::*;
 
 /// A pack of made-up frames, one after the other.
-struct Pack {
-    store: StoreId,
-    digest: Digest,
-    bytes: Vec<u8>,
-    frames: Vec<FrameRef>,
+pub(super) struct Pack {
+    pub store: StoreId,
+    pub digest: Digest,
+    pub bytes: Vec<u8>,
+    pub frames: Vec<FrameRef>,
 }
 
 impl Pack {
-    fn of(lengths: &[usize]) -> Pack {
+    pub fn of(lengths: &[usize]) -> Pack {
         let (mut bytes, mut frames) = (Vec::new(), Vec::new());
         for (n, &length) in (0u8..).zip(lengths) {
             let frame: Vec<u8> = (0..length).map(|i| (i as u8).wrapping_mul(31) ^ n).collect();
@@ -28,11 +28,11 @@ impl Pack {
         Pack { store: StoreId(Uuid::now_v7()), digest: Digest::of(&bytes), bytes, frames }
     }
 
-    fn key(&self) -> Key {
+    pub fn key(&self) -> Key {
         Key::pack(self.store, self.digest)
     }
 
-    fn bytes_of(&self, position: usize) -> &[u8] {
+    pub fn bytes_of(&self, position: usize) -> &[u8] {
         let range = self.frames[position].range();
         &self.bytes[range.start as usize..range.end as usize]
     }
@@ -318,7 +318,7 @@ fn a_full_disk_is_named_and_leaves_the_file_as_it_was() {
 }
 
 /// A revision over some of a pack's frames, with header and index in the store.
-fn revision(store: &Store, number: u64, parts: &[(&Pack, &[usize])]) -> Digest {
+pub(super) fn revision(store: &Store, number: u64, parts: &[(&Pack, &[usize])]) -> Digest {
     let mut index = Index { entries: vec![root()], ..Index::default() };
     for (pack, positions) in parts {
         let at = index.packs.len() as u32;
