@@ -10,6 +10,7 @@ mod previous;
 mod read_back;
 mod role;
 mod upload;
+pub mod verify;
 
 pub use build::{Builder, Ended};
 pub use hints_file::machine_name;

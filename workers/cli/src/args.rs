@@ -43,12 +43,23 @@ pub enum Command {
     /// The published JSON Schemas and the AsyncAPI document
     #[command(subcommand)]
     Schema(SchemaCommand),
-    /// What a target on this machine lacks, has otherwise or has beside what was extracted there; every file is read
-    #[command(after_help = "Examples:
+    /// Whether a target, a site's store or the origin is whole, here where it lies; every byte is read
+    #[command(
+        long_about = "Whether a target, a site's store or the origin is whole, here where it lies; every byte is read.
+
+TARGET: what it lacks, has otherwise or has beside what was extracted there.
+--store: whether all that a site keeps is what its name says; --drop removes what is not, and it is fetched again.
+--origin: whether every object of every kept revision is there and whole, and every frame can be opened; what no revision leads to is counted.",
+        after_help = "Examples:
   tidegate verify /srv/antivirus
   tidegate verify /srv/antivirus --work-dir tidegate-data/sites/paris -o json
+  tidegate verify --store --drop
+  tidegate verify --origin --data tidegate-data
+  tidegate verify --origin --storage s3://tidegate --s3-endpoint http://127.0.0.1:9000 --distribution antivirus
 
-Exit codes: 0 it is the revision, 1 it differs, 2 nothing was extracted there.")]
+Exit codes: 0 it is whole (a target: it is the revision), 1 it is damaged (a target: it differs), also if that was dropped,
+2 there is nothing to look at, 3 the storage or the database cannot be reached."
+    )]
     Verify(VerifyArgs),
     /// Completions for a shell
     #[command(
@@ -125,6 +136,10 @@ mod tests {
             "tidegate schema print",
             "tidegate schema print request.schema.json",
             "tidegate verify /srv/antivirus --work-dir tidegate-data/sites/paris -o json",
+            "tidegate verify --store --drop",
+            "tidegate verify --store --data tidegate-data -o json",
+            "tidegate verify --origin --data tidegate-data",
+            "tidegate verify --origin --storage /srv/origin --distribution antivirus --distribution tools",
             "tidegate completions zsh",
         ] {
             if let Err(error) = parse(line) {
@@ -143,6 +158,10 @@ mod tests {
             "tidegate cancel",
             "tidegate get",
             "tidegate verify",
+            "tidegate verify /srv/antivirus --store",
+            "tidegate verify --origin --store",
+            "tidegate verify --origin --drop",
+            "tidegate verify --store --distribution antivirus",
             "tidegate get wheels",
             "tidegate pause paris",
             "tidegate gc --dry-run --wait",

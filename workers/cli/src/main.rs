@@ -48,7 +48,7 @@ async fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::Db(DbCommand::Views(verb)) => Ok(client::database::run_views(verb).await),
         Command::Db(DbCommand::Migrate(args)) => Ok(client::database::migrate(args).await),
         Command::Schema(SchemaCommand::Print(args)) => schema::print(&args).map(|()| ExitCode::SUCCESS),
-        Command::Verify(args) => tokio::task::spawn_blocking(move || verify::run(&args)).await?,
+        Command::Verify(args) => verify::run(args).await,
         Command::Completions { shell } => {
             complete::print(shell)?;
             Ok(ExitCode::SUCCESS)

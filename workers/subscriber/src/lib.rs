@@ -30,4 +30,4 @@ pub use config::{Config, Retries};
 pub use own_process::LogWanted;
 pub use package::tree::{Differences, Modification, Modified};
 pub use run::{SiteError, run};
-pub use verify::{VerifyError, verify};
+pub use verify::{VerifyError, verify, verify_store};

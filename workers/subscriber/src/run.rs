@@ -29,7 +29,7 @@ use crate::serve::{self, Outflow, ServeConfig, Serving, Upstreams};
 use crate::site::{Site, machine};
 use crate::slots::Slots;
 use crate::sources::{Asker, SourceBook};
-use crate::store::{Store, StoreError};
+use crate::store::{STORE_FOLDER, Store, StoreError};
 
 /// How long the last reports may take to reach the broker; what does not stays in the journal.
 const REPORT_PATIENCE: Duration = Duration::from_secs(5);
@@ -133,7 +133,7 @@ impl Opened {
             sources,
             upstreams: upstreams.clone(),
             depot: Depot {
-                store: Arc::new(Store::open(dir.join("store"))?.keep_served(config.served_kept)),
+                store: Arc::new(Store::open(dir.join(STORE_FOLDER))?.keep_served(config.served_kept)),
                 folder: dir.clone(),
                 retries: config.retries,
                 observe: config.observe.clone(),

@@ -9,6 +9,7 @@ mod known;
 mod outflow;
 mod places;
 mod read_through;
+mod reading;
 mod refusal;
 mod stall;
 mod upstreams;
@@ -28,6 +29,8 @@ use crate::store::Store;
 
 pub use children::{Children, InvalidChildKey};
 pub use outflow::Outflow;
+#[doc(hidden)]
+pub use reading::read_request;
 pub use upstreams::Upstreams;
 
 use connection::Acceptor;

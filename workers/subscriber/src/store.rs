@@ -3,10 +3,11 @@
 
 mod bases;
 mod calls;
+pub mod check;
 mod frames;
 mod objects;
 #[cfg(test)]
-mod proof;
+pub(crate) mod proof;
 mod record;
 mod scan;
 mod sweep;
@@ -30,6 +31,8 @@ use calls::Disk;
 use frames::PackFrames;
 pub use sweep::Swept;
 
+/// In the site's working directory.
+pub const STORE_FOLDER: &str = "store";
 /// Where objects are written before they get their names.
 const UNFINISHED: &str = ".unfinished";
 /// Frames whose places are kept in memory (some 100 bytes each); above it packs not in use are forgotten and read again.
@@ -294,10 +297,7 @@ impl Store {
     }
 
     fn path(&self, key: &Key) -> PathBuf {
-        match key.kind {
-            ObjectKind::Pack => self.root.join(format!("{key}.frames")),
-            _ => self.root.join(key.to_string()),
-        }
+        path_of(&self.root, key)
     }
 
     fn files(&self, store: StoreId) -> Result<BTreeMap<Key, u64>, StoreError> {
@@ -374,6 +374,13 @@ impl Store {
         let mut packs = lock(&self.packs);
         packs.remove(&(frames.key().store, frames.key().digest));
         frames.give_up();
+    }
+}
+
+fn path_of(root: &Path, key: &Key) -> PathBuf {
+    match key.kind {
+        ObjectKind::Pack => root.join(format!("{key}.frames")),
+        _ => root.join(key.to_string()),
     }
 }
 

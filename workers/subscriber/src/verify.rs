@@ -1,5 +1,5 @@
-//! Whether a target is still what was extracted there, by the site's own records. It needs neither the service nor a
-//! running subscriber, and changes nothing.
+//! Whether a target is still what was extracted there, by the site's own records, and whether the site's store is whole. It
+//! needs neither the service nor a running subscriber, and changes nothing unless it is told to drop what is damaged.
 
 use std::fs;
 use std::io::ErrorKind;
@@ -7,6 +7,8 @@ use std::path::{Path, PathBuf};
 
 use package::tree::{Drift, TreeError, drift};
 
+use crate::store::check::{Checked, check};
+use crate::store::{STORE_FOLDER, StoreError};
 use crate::target;
 
 #[derive(Debug, thiserror::Error)]
@@ -15,6 +17,14 @@ pub enum VerifyError {
     Io { path: PathBuf, source: std::io::Error },
     #[error(transparent)]
     Tree(#[from] TreeError),
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+/// Of each distribution that the site's store has, what of it is damaged. With `drop_damaged` that goes, so that it is fetched
+/// again. `seen` hears of bytes that were read.
+pub fn verify_store(work_dir: &Path, drop_damaged: bool, seen: &dyn Fn(u64)) -> Result<Vec<Checked>, VerifyError> {
+    Ok(check(&work_dir.join(STORE_FOLDER), drop_damaged, seen)?)
 }
 
 /// What has drifted, of each distribution that has this target: one, or none if nothing was extracted there, or more if the

@@ -61,6 +61,9 @@ impl Blobs for Watched {
     async fn list(&self, store: StoreId) -> Result<Vec<(Key, u64)>, BlobError> {
         self.disk.list(store).await
     }
+    async fn stores(&self) -> Result<Vec<StoreId>, BlobError> {
+        self.disk.stores().await
+    }
 }
 
 pub struct Place {

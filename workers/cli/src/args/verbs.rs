@@ -2,11 +2,11 @@
 
 use std::path::PathBuf;
 
-use clap::{Args, Subcommand, ValueEnum};
+use clap::{ArgGroup, Args, Subcommand, ValueEnum};
 use schemas::name::Kind;
 use schemas::{ChannelName, DistributionName, DistributorName, Lane, RequestId, Span, SubscriberName};
 
-use super::roles::DatabaseArgs;
+use super::roles::{DatabaseArgs, StorageArgs};
 
 /// Where the service is, and how its answers are shown.
 #[derive(Debug, Clone, Default, Args)]
@@ -264,16 +264,36 @@ pub struct ScheduleArgs {
 }
 
 #[derive(Debug, Clone, Args)]
+#[command(group = ArgGroup::new("what").required(true).args(["target", "store", "origin"]))]
 pub struct VerifyArgs {
     /// The directory that a distribution is extracted to
     #[arg(value_name = "TARGET")]
-    pub target: PathBuf,
+    pub target: Option<PathBuf>,
+    /// The site's store: headers, indexes, patches, and packs frame by frame; the subscriber may run meanwhile
+    #[arg(long)]
+    pub store: bool,
+    /// The origin: all kept revisions, as the database says, else all that have a header there
+    #[arg(long)]
+    pub origin: bool,
+    /// Remove what is damaged in the site's store, so that it is fetched again
+    #[arg(long, requires = "store", conflicts_with_all = ["target", "origin"])]
+    pub drop: bool,
+    /// Only this distribution of the origin, by its name or its store's id; may be given several times
+    #[arg(long = "distribution", value_name = "NAME", requires = "origin", conflicts_with_all = ["target", "store"])]
+    pub distributions: Vec<String>,
     /// The working directory of the subscriber [default: /var/lib/tidegate/sub]
     #[arg(long, value_name = "DIR", env = "TIDEGATE_WORK_DIR")]
     pub work_dir: Option<PathBuf>,
-    /// The data directory of `tidegate up`, instead: all its subscribers are asked
+    /// The data directory of `tidegate up`, instead: all its subscribers, or its origin
     #[arg(long, value_name = "DIR", env = "TIDEGATE_DATA", conflicts_with = "work_dir")]
     pub data: Option<PathBuf>,
+    /// Where storage and database are; without it `./tidegate.toml`, if there is one
+    #[arg(long, value_name = "FILE", env = "TIDEGATE_CONFIG")]
+    pub config: Option<PathBuf>,
+    #[command(flatten)]
+    pub storage: StorageArgs,
+    #[command(flatten)]
+    pub database: DatabaseArgs,
     /// `table` for people; `json` and `yaml` for programs
     #[arg(short, long, value_name = "FORM", env = "TIDEGATE_OUTPUT", default_value = "table")]
     pub output: Form,

@@ -8,6 +8,7 @@ mod error;
 mod fleet;
 mod lock;
 mod log;
+pub mod origin;
 mod process;
 mod recorder;
 mod scheduler;

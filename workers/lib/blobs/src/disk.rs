@@ -12,7 +12,8 @@ use crate::calls::Kernel;
 use crate::{BlobError, Blobs, Key, ObjectKind, ReadBlobs, atomic};
 use async_trait::async_trait;
 use bytes::Bytes;
-use schemas::StoreId;
+use schemas::{Digest, StoreId};
+use uuid::Uuid;
 
 /// Where objects are written before they get their names.
 const UNFINISHED: &str = ".unfinished";
@@ -105,6 +106,11 @@ impl Blobs for DiskBlobs {
         let any = Key::header(store, schemas::Digest([0; 32]));
         self.blocking(any, move |folder| folder.list(store).map_err(|fault| folder.fault(any, fault))).await
     }
+
+    async fn stores(&self) -> Result<Vec<StoreId>, BlobError> {
+        let any = Key::header(StoreId(Uuid::nil()), Digest([0; 32]));
+        self.blocking(any, move |folder| folder.stores().map_err(|fault| folder.fault(any, fault))).await
+    }
 }
 
 impl Folder {
@@ -174,6 +180,15 @@ impl Folder {
         Ok(found)
     }
 
+    fn stores(&self) -> io::Result<Vec<StoreId>> {
+        let mut found = Vec::new();
+        for entry in fs::read_dir(&self.root)? {
+            found.extend(entry?.file_name().to_str().and_then(|name| name.parse::<StoreId>().ok()));
+        }
+        found.sort_unstable();
+        Ok(found)
+    }
+
     fn fault(&self, key: Key, fault: io::Error) -> BlobError {
         let (source_name, reason) = (self.name.clone(), fault.to_string());
         match fault.kind() {
@@ -190,9 +205,6 @@ impl Folder {
 
 #[cfg(test)]
 mod tests {
-    use schemas::Digest;
-    use uuid::Uuid;
-
     use super::*;
 
     #[tokio::test]

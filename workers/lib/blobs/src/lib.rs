@@ -68,6 +68,9 @@ pub trait Blobs: ReadBlobs {
 
     /// All objects of a distribution, sorted by key.
     async fn list(&self, store: StoreId) -> Result<Vec<(Key, u64)>, BlobError>;
+
+    /// The distributions that have a folder here, sorted.
+    async fn stores(&self) -> Result<Vec<StoreId>, BlobError>;
 }
 
 /// The name of an object: its distribution's folder, what it is, and its digest; a patch's digest is that of its name,

@@ -93,6 +93,10 @@ impl<B: Blobs> Blobs for Retrying<B> {
     async fn list(&self, store: StoreId) -> Result<Vec<(Key, u64)>, BlobError> {
         self.attempt(|| self.inner.list(store)).await
     }
+
+    async fn stores(&self) -> Result<Vec<StoreId>, BlobError> {
+        self.attempt(|| self.inner.stores()).await
+    }
 }
 
 #[cfg(test)]

@@ -17,6 +17,7 @@ use aws_sdk_s3::primitives::ByteStream;
 use bytes::Bytes;
 use futures::{StreamExt, TryStreamExt, stream};
 use schemas::{Digest, StoreId};
+use uuid::Uuid;
 
 pub use config::{Checksums, S3Config, S3Credentials};
 pub use fault::BucketError;
@@ -190,6 +191,27 @@ impl Blobs for S3Blobs {
             next = page.next_continuation_token().map(str::to_owned);
             if found.len() > LIST_OBJECTS_MAX {
                 let reason = format!("more than {LIST_OBJECTS_MAX} objects in one distribution");
+                return Err(BlobError::Permanent { key: any, source_name: NAME.to_owned(), reason });
+            }
+            if page.is_truncated() != Some(true) || next.is_none() {
+                break;
+            }
+        }
+        found.sort_unstable();
+        Ok(found)
+    }
+
+    async fn stores(&self) -> Result<Vec<StoreId>, BlobError> {
+        let any = Key::header(StoreId(Uuid::nil()), Digest([0; 32]));
+        let mut found = Vec::new();
+        let mut next = None;
+        loop {
+            let request = self.client.list_objects_v2().bucket(&self.config.bucket).prefix(self.config.root());
+            let page = self.call(&any, 0, request.delimiter("/").set_continuation_token(next).send()).await?;
+            found.extend(page.common_prefixes().iter().filter_map(|folder| self.config.store(folder)));
+            next = page.next_continuation_token().map(str::to_owned);
+            if found.len() > LIST_OBJECTS_MAX {
+                let reason = format!("more than {LIST_OBJECTS_MAX} distributions");
                 return Err(BlobError::Permanent { key: any, source_name: NAME.to_owned(), reason });
             }
             if page.is_truncated() != Some(true) || next.is_none() {

@@ -41,4 +41,8 @@ impl<B: Blobs + ?Sized> Blobs for Arc<B> {
     async fn list(&self, store: StoreId) -> Result<Vec<(Key, u64)>, BlobError> {
         (**self).list(store).await
     }
+
+    async fn stores(&self) -> Result<Vec<StoreId>, BlobError> {
+        (**self).stores().await
+    }
 }

@@ -86,6 +86,7 @@ both!(
     cancelling::what_a_site_has_is_asked_and_success_wins,
     cancelling::a_retry_is_a_new_job,
     retention::revisions_beyond_the_maximum_retire_and_what_only_they_named_is_condemned,
+    retention::the_origin_must_have_the_headers_of_what_is_kept,
     retention::a_revision_past_its_age_retires_but_the_newest_never_does,
     retention::what_a_job_or_a_site_needs_is_not_retired,
     retention::of_two_reports_of_what_a_site_holds_the_later_look_counts,

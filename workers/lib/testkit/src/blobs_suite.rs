@@ -98,6 +98,7 @@ async fn a_list_is_sorted_and_of_one_distribution(blobs: &dyn Blobs, pack: Key) 
     }
     let listed = blobs.list(pack.store).await.unwrap();
     assert_eq!(listed, [(header, 1), (index, 1), (pack, SMALL_BYTES as u64), (patch, 1)]);
+    assert_eq!(blobs.stores().await.unwrap(), [pack.store.min(foreign.store), pack.store.max(foreign.store)]);
 }
 
 async fn what_is_there_by_a_name_that_is_not_its_digest_reads_back(blobs: &dyn Blobs, store: StoreId) {

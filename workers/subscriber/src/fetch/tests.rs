@@ -1,5 +1,6 @@
 //! What a transfer makes of sources that lie, refuse, are silent or lack something.
 
+mod crash;
 #[path = "../../tests/fixture/origin.rs"]
 mod origin;
 mod patches;

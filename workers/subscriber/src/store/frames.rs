@@ -12,6 +12,7 @@ use std::sync::{Arc, Mutex};
 use blobs::calls::Calls;
 use blobs::{Key, atomic};
 use bytes::Bytes;
+use schemas::Digest;
 
 use super::calls::Disk;
 use super::record::{self, HEAD_BYTES, Head, MAGIC};
@@ -20,11 +21,17 @@ use super::{FrameRef, StoreError, lock, objects};
 
 #[derive(Debug)]
 pub struct PackFrames {
-    key: Key,
-    path: PathBuf,
+    place: Place,
     table: Mutex<Table>,
     /// Of all packs together.
     frames_loaded: Arc<AtomicUsize>,
+}
+
+/// Which pack, and where its file is.
+#[derive(Debug)]
+struct Place {
+    key: Key,
+    path: PathBuf,
 }
 
 /// By offset in the pack: the frame, and where its bytes begin in the file.
@@ -54,11 +61,11 @@ pub enum Put {
 
 impl PackFrames {
     pub fn new(key: Key, path: PathBuf, frames_loaded: Arc<AtomicUsize>) -> PackFrames {
-        PackFrames { key, path, table: Mutex::default(), frames_loaded }
+        PackFrames { place: Place { key, path }, table: Mutex::default(), frames_loaded }
     }
 
     pub fn key(&self) -> &Key {
-        &self.key
+        &self.place.key
     }
 
     pub fn has(&self, frame: FrameRef) -> Result<bool, StoreError> {
@@ -71,14 +78,14 @@ impl PackFrames {
             if table.gone {
                 return Ok(Put::Gone);
             }
-            if table.unsynced.is_none() && table.end != objects::file_bytes(&self.path)? {
+            if table.unsynced.is_none() && table.end != objects::file_bytes(&self.place.path)? {
                 self.read_anew(table)?;
             }
             if table.find(&frame).is_some() {
                 return Ok(Put::Held);
             }
             let was_synced = table.unsynced.is_none();
-            let at = table.append(&self.path, &record::frame_head(&frame), bytes)?;
+            let at = table.append(&self.place, &record::frame_head(&self.place.key.digest, &frame), bytes)?;
             if table.frames.insert(frame.offset, (frame, at)).is_none() {
                 self.frames_loaded.fetch_add(1, Ordering::Relaxed);
             }
@@ -90,11 +97,13 @@ impl PackFrames {
         let Some((at, file)) = self.place_of(frame)? else { return Ok(None) };
         let mut bytes = vec![0; frame.stored_bytes as usize];
         match file.read_exact_at(&mut bytes, at) {
-            Err(fault) if fault.kind() != ErrorKind::UnexpectedEof => return Err(StoreError::io(&self.path)(fault)),
+            Err(fault) if fault.kind() != ErrorKind::UnexpectedEof => {
+                return Err(StoreError::io(&self.place.path)(fault));
+            }
             Ok(()) if frame.verifies(&bytes) => return Ok(Some(bytes.into())),
             _ => {}
         }
-        tracing::warn!(pack = %self.key, offset = frame.offset, "a frame is damaged in the store; it will be fetched again");
+        tracing::warn!(pack = %self.place.key, offset = frame.offset, "a frame is damaged in the store; it will be fetched again");
         self.forget(frame, at)?;
         Ok(None)
     }
@@ -102,7 +111,7 @@ impl PackFrames {
     fn place_of(&self, frame: FrameRef) -> Result<Option<(u64, Arc<File>)>, StoreError> {
         self.with_table(|table| {
             let Some(at) = table.find(&frame) else { return Ok(None) };
-            match table.reader(&self.path) {
+            match table.reader(&self.place) {
                 Err(fault) if fault.kind() == ErrorKind::NotFound => self.read_anew(table).map(|()| None),
                 opened => opened.map(|file| Some((at, file))),
             }
@@ -115,9 +124,10 @@ impl PackFrames {
 
     /// Syncs what was put, and marks it as synced. True: more was put meanwhile, and waits for the next time.
     pub fn sync(&self) -> Result<bool, StoreError> {
-        let waiting = self.with_table(|table| Ok(table.unsynced.clone().map(|file| (file, table.end, table.is_new))))?;
+        let waiting =
+            self.with_table(|table| Ok(table.unsynced.clone().map(|file| (file, table.end, table.is_new))))?;
         let Some((file, end, is_new)) = waiting else { return Ok(false) };
-        self.sync_file(&file, is_new).map_err(StoreError::io(&self.path))?;
+        self.sync_file(&file, is_new).map_err(StoreError::io(&self.place.path))?;
         let mut table = lock(&self.table);
         // The file was written anew or removed meanwhile: what was put since waits for its own sync.
         if !table.unsynced.as_ref().is_some_and(|now| Arc::ptr_eq(now, &file)) {
@@ -127,13 +137,13 @@ impl PackFrames {
         if table.end > end {
             return Ok(true);
         }
-        table.mark(&self.path).map_err(StoreError::io(&self.path))?;
+        table.mark(&self.place).map_err(StoreError::io(&self.place.path))?;
         Ok(false)
     }
 
     fn sync_file(&self, file: &File, is_new: bool) -> io::Result<()> {
         Disk.sync(file)?;
-        match self.path.parent() {
+        match self.place.path.parent() {
             Some(folder) if is_new => Disk.sync_directory(folder),
             _ => Ok(()),
         }
@@ -143,8 +153,8 @@ impl PackFrames {
     pub fn give_up(&self) {
         let mut table = lock(&self.table);
         self.replace(&mut table, Table { loaded: true, gone: true, ..Table::default() });
-        if let Err(fault) = objects::remove(&self.path) {
-            tracing::warn!(pack = %self.key, %fault, "a pack could not be removed from the store");
+        if let Err(fault) = objects::remove(&self.place.path) {
+            tracing::warn!(pack = %self.place.key, %fault, "a pack could not be removed from the store");
         }
     }
 
@@ -164,9 +174,9 @@ impl PackFrames {
             if table.gone || table.end.saturating_sub(new_bytes) * waste_parts < table.end {
                 return Ok(0);
             }
-            let (body, frames) = table.copy_of(&self.path, &kept)?;
+            let (body, frames) = table.copy_of(&self.place, &kept)?;
             let before = table.end;
-            if let Err(fault) = atomic::write_whole(&Disk, unfinished, &self.path, &body) {
+            if let Err(fault) = atomic::write_whole(&Disk, unfinished, &self.place.path, &body) {
                 // The new file may have its name already.
                 self.read_anew(table)?;
                 return Err(fault);
@@ -182,7 +192,7 @@ impl PackFrames {
             if table.frames.get(&frame.offset) != Some(&(frame, at)) {
                 return Ok(());
             }
-            if !table.void(&self.path, &frame, at)? {
+            if !table.void(&self.place, &frame, at)? {
                 return self.read_anew(table);
             }
             table.frames.remove(&frame.offset);
@@ -193,10 +203,10 @@ impl PackFrames {
 
     /// The file is not what the table says: it was cut, replaced or removed by somebody else.
     fn read_anew(&self, table: &mut Table) -> io::Result<()> {
-        tracing::warn!(pack = %self.key, "a pack in the store is not what it was; it is read anew");
+        tracing::warn!(pack = %self.place.key, "a pack in the store is not what it was; it is read anew");
         self.replace(table, Table::default());
         let mut read = Table::default();
-        read.load(&self.path)?;
+        read.load(&self.place)?;
         self.replace(table, read);
         Ok(())
     }
@@ -210,10 +220,10 @@ impl PackFrames {
     fn with_table<T>(&self, work: impl FnOnce(&mut Table) -> io::Result<T>) -> Result<T, StoreError> {
         let mut table = lock(&self.table);
         if !table.loaded {
-            table.load(&self.path).map_err(StoreError::io(&self.path))?;
+            table.load(&self.place).map_err(StoreError::io(&self.place.path))?;
             self.frames_loaded.fetch_add(table.frames.len(), Ordering::Relaxed);
         }
-        work(&mut table).map_err(StoreError::io(&self.path))
+        work(&mut table).map_err(StoreError::io(&self.place.path))
     }
 }
 
@@ -246,8 +256,8 @@ impl Table {
     }
 
     /// Returns where `bytes` begin. A write that fails leaves the file as it was.
-    fn append(&mut self, path: &Path, head: &[u8; HEAD_BYTES], bytes: &[u8]) -> io::Result<u64> {
-        let file = self.writer(path)?;
+    fn append(&mut self, place: &Place, head: &[u8; HEAD_BYTES], bytes: &[u8]) -> io::Result<u64> {
+        let file = self.writer(place)?;
         let mut record = Vec::with_capacity(MAGIC.len() + HEAD_BYTES + bytes.len());
         if self.end == 0 {
             record.extend_from_slice(MAGIC);
@@ -264,8 +274,8 @@ impl Table {
     }
 
     /// A whole file with these frames, marked as synced, and where each is in it. What is damaged is left out.
-    fn copy_of(&self, path: &Path, kept: &[(FrameRef, u64)]) -> io::Result<(Vec<u8>, Places)> {
-        let file = self.reader(path)?;
+    fn copy_of(&self, place: &Place, kept: &[(FrameRef, u64)]) -> io::Result<(Vec<u8>, Places)> {
+        let file = self.reader(place)?;
         let mut body = MAGIC.to_vec();
         let mut frames = BTreeMap::new();
         for (frame, at) in kept {
@@ -275,54 +285,54 @@ impl Table {
                 read => read?,
             }
             if frame.verifies(&bytes) {
-                body.extend_from_slice(&record::frame_head(frame));
+                body.extend_from_slice(&record::frame_head(&place.key.digest, frame));
                 frames.insert(frame.offset, (*frame, body.len() as u64));
                 body.extend_from_slice(&bytes);
             }
         }
-        body.extend_from_slice(&record::mark());
+        body.extend_from_slice(&record::mark(&place.key.digest));
         Ok((body, frames))
     }
 
-    fn writer(&mut self, path: &Path) -> io::Result<Arc<File>> {
+    fn writer(&mut self, place: &Place) -> io::Result<Arc<File>> {
         if let Some(file) = &self.unsynced {
             return Ok(file.clone());
         }
         self.is_new |= self.end == 0;
-        let file = Disk.open_or_create(path)?;
+        let file = Disk.open_or_create(&place.path)?;
         Ok(self.unsynced.insert(Arc::new(file)).clone())
     }
 
     /// Everything before the mark is synced: the caller has seen to it.
-    fn mark(&mut self, path: &Path) -> io::Result<()> {
-        self.append(path, &record::mark(), &[])?;
+    fn mark(&mut self, place: &Place) -> io::Result<()> {
+        self.append(place, &record::mark(&place.key.digest), &[])?;
         self.unsynced = None;
         Ok(())
     }
 
     /// Says on disk that a frame's bytes are others. False: its head does not stand there.
-    fn void(&self, path: &Path, frame: &FrameRef, at: u64) -> io::Result<bool> {
+    fn void(&self, place: &Place, frame: &FrameRef, at: u64) -> io::Result<bool> {
         let opened = match &self.unsynced {
             Some(file) => Ok(file.clone()),
-            None => OpenOptions::new().read(true).write(true).open(path).map(Arc::new),
+            None => OpenOptions::new().read(true).write(true).open(&place.path).map(Arc::new),
         };
         match opened {
             Err(fault) if fault.kind() == ErrorKind::NotFound => Ok(false),
-            opened => void_at(&*opened?, frame, at),
+            opened => void_at(&place.key.digest, &*opened?, frame, at),
         }
     }
 
-    fn reader(&self, path: &Path) -> io::Result<Arc<File>> {
+    fn reader(&self, place: &Place) -> io::Result<Arc<File>> {
         match &self.unsynced {
             Some(file) => Ok(file.clone()),
-            None => File::open(path).map(Arc::new),
+            None => File::open(&place.path).map(Arc::new),
         }
     }
 
     /// Reads the heads. What stands before the last mark was synced; what stands behind it is verified, the file is cut
     /// before the first record that is not whole, and what is left is synced: its writer did not come to it.
-    fn load(&mut self, path: &Path) -> io::Result<()> {
-        let file = match OpenOptions::new().read(true).write(true).open(path) {
+    fn load(&mut self, place: &Place) -> io::Result<()> {
+        let file = match OpenOptions::new().read(true).write(true).open(&place.path) {
             Err(fault) if fault.kind() == ErrorKind::NotFound => {
                 self.loaded = true;
                 return Ok(());
@@ -330,18 +340,18 @@ impl Table {
             opened => opened?,
         };
         let length = file.metadata()?.len();
-        let kept = Scan::of(&file, length)?.whole(&file)?;
+        let kept = Scan::of(&place.key.digest, &file, length)?.whole(&file)?;
         let unmarked = kept.marked < kept.frames.len();
         self.end = kept.end;
         self.frames = kept.frames.into_iter().map(|(frame, at)| (frame.offset, (frame, at))).collect();
         if self.end < length {
-            tracing::info!(path = %path.display(), bytes = length - self.end, "cut a torn tail");
+            tracing::info!(path = %place.path.display(), bytes = length - self.end, "cut a torn tail");
             Disk.set_length(&file, self.end)?;
         }
         if unmarked {
             Disk.sync(&file)?;
-            path.parent().map_or(Ok(()), |folder| Disk.sync_directory(folder))?;
-            self.mark(path)?;
+            place.path.parent().map_or(Ok(()), |folder| Disk.sync_directory(folder))?;
+            self.mark(place)?;
         }
         self.loaded = true;
         Ok(())
@@ -349,15 +359,15 @@ impl Table {
 }
 
 /// Makes the record of a frame void whose bytes begin at `at`, if it is there.
-pub(super) fn void_at(file: &File, frame: &FrameRef, at: u64) -> io::Result<bool> {
+pub(super) fn void_at(pack: &Digest, file: &File, frame: &FrameRef, at: u64) -> io::Result<bool> {
     let mut head = [0; HEAD_BYTES];
     match file.read_exact_at(&mut head, at - HEAD_BYTES as u64) {
         Err(fault) if fault.kind() == ErrorKind::UnexpectedEof => return Ok(false),
         read => read?,
     }
-    if Head::decode(&head) != Some(Head::Frame(*frame)) {
+    if Head::decode(pack, &head) != Some(Head::Frame(*frame)) {
         return Ok(false);
     }
-    Disk.write_at(file, &[record::void_byte(frame)], at - 1)?;
+    Disk.write_at(file, &[record::void_byte(pack, frame)], at - 1)?;
     Ok(true)
 }

@@ -2,14 +2,14 @@
 //! bytes, that say that everything before them was synced. It knows no file.
 //!
 //! Head, little-endian: offset in the pack u64, stored length u32, BLAKE3 of the stored bytes (32), and the first 8 bytes
-//! of the BLAKE3 of all that. With every bit of its last byte turned, the record is void: its bytes were found to be others.
+//! of the BLAKE3 of the pack's digest and all that: a record of another pack is none. With every bit of its last byte turned, the record is void: its bytes were found to be others.
 //! That is one byte to write, so no crash leaves half of it.
 
 use schemas::Digest;
 
 use super::FrameRef;
 
-pub const MAGIC: &[u8; 16] = b"tidegate-frames1";
+pub const MAGIC: &[u8; 16] = b"tidegate-frames2";
 pub const HEAD_BYTES: usize = 52;
 const SUM_AT: usize = 44;
 const LAST_AT: usize = HEAD_BYTES - 1;
@@ -25,33 +25,33 @@ pub enum Head {
 }
 
 /// What a frame's head begins with.
-pub fn frame_head(frame: &FrameRef) -> [u8; HEAD_BYTES] {
-    encode(frame.offset, frame.stored_bytes, &frame.digest)
+pub fn frame_head(pack: &Digest, frame: &FrameRef) -> [u8; HEAD_BYTES] {
+    encode(pack, frame.offset, frame.stored_bytes, &frame.digest)
 }
 
-pub fn mark() -> [u8; HEAD_BYTES] {
-    encode(MARK_OFFSET, 0, &Digest([0; 32]))
+pub fn mark(pack: &Digest) -> [u8; HEAD_BYTES] {
+    encode(pack, MARK_OFFSET, 0, &Digest([0; 32]))
 }
 
 /// The last byte of a frame's head once it is void.
-pub fn void_byte(frame: &FrameRef) -> u8 {
-    !frame_head(frame)[LAST_AT]
+pub fn void_byte(pack: &Digest, frame: &FrameRef) -> u8 {
+    !frame_head(pack, frame)[LAST_AT]
 }
 
-fn encode(offset: u64, stored_bytes: u32, digest: &Digest) -> [u8; HEAD_BYTES] {
+fn encode(pack: &Digest, offset: u64, stored_bytes: u32, digest: &Digest) -> [u8; HEAD_BYTES] {
     let mut head = [0; HEAD_BYTES];
     head[..8].copy_from_slice(&offset.to_le_bytes());
     head[8..12].copy_from_slice(&stored_bytes.to_le_bytes());
     head[12..SUM_AT].copy_from_slice(&digest.0);
-    let sum = sum(&head);
+    let sum = sum(pack, &head);
     head[SUM_AT..].copy_from_slice(&sum);
     head
 }
 
 impl Head {
     /// `None` for what was never written whole.
-    pub fn decode(head: &[u8; HEAD_BYTES]) -> Option<Head> {
-        let sum = sum(head);
+    pub fn decode(pack: &Digest, head: &[u8; HEAD_BYTES]) -> Option<Head> {
+        let sum = sum(pack, head);
         if head[SUM_AT..LAST_AT] != sum[..LAST_AT - SUM_AT] {
             return None;
         }
@@ -76,8 +76,11 @@ impl Head {
     }
 }
 
-fn sum(head: &[u8; HEAD_BYTES]) -> [u8; HEAD_BYTES - SUM_AT] {
-    let Digest(whole) = Digest::of(&head[..SUM_AT]);
+fn sum(pack: &Digest, head: &[u8; HEAD_BYTES]) -> [u8; HEAD_BYTES - SUM_AT] {
+    let mut summed = [0; 32 + SUM_AT];
+    summed[..32].copy_from_slice(&pack.0);
+    summed[32..].copy_from_slice(&head[..SUM_AT]);
+    let Digest(whole) = Digest::of(&summed);
     std::array::from_fn(|i| whole[i])
 }
 
@@ -86,22 +89,28 @@ mod tests {
     use super::*;
 
     #[test]
-    fn heads_read_back_and_a_flipped_bit_anywhere_is_noticed() {
+    fn heads_read_back_for_their_pack_and_a_flipped_bit_anywhere_is_noticed() {
+        let (pack, other) = (Digest::of(b"pack"), Digest::of(b"other"));
         let frame = FrameRef { offset: 7 << 33, stored_bytes: 80_000, digest: Digest::of(b"x") };
-        let mut void = frame_head(&frame);
-        void[LAST_AT] = void_byte(&frame);
-        for (written, head) in [(frame_head(&frame), Head::Frame(frame)), (mark(), Head::Mark), (void, Head::Void(80_000))]
-        {
-            assert_eq!(Head::decode(&written), Some(head));
+        let mut void = frame_head(&pack, &frame);
+        void[LAST_AT] = void_byte(&pack, &frame);
+        let heads = [
+            (frame_head(&pack, &frame), Head::Frame(frame)),
+            (mark(&pack), Head::Mark),
+            (void, Head::Void(frame.stored_bytes)),
+        ];
+        for (written, head) in heads {
+            assert_eq!(Head::decode(&pack, &written), Some(head));
+            assert_eq!(Head::decode(&other, &written), None);
             for bit in 0..HEAD_BYTES * 8 {
                 let mut flipped = written;
                 flipped[bit / 8] ^= 1 << (bit % 8);
-                assert_eq!(Head::decode(&flipped), None, "bit {bit}");
+                assert_eq!(Head::decode(&pack, &flipped), None, "bit {bit}");
             }
         }
-        assert_eq!(Head::decode(&[0; HEAD_BYTES]), None);
-        let mut void_mark = mark();
+        assert_eq!(Head::decode(&pack, &[0; HEAD_BYTES]), None);
+        let mut void_mark = mark(&pack);
         void_mark[LAST_AT] = !void_mark[LAST_AT];
-        assert_eq!(Head::decode(&void_mark), None);
+        assert_eq!(Head::decode(&pack, &void_mark), None);
     }
 }

@@ -4,6 +4,8 @@ use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt;
 
+use schemas::Digest;
+
 use super::FrameRef;
 use super::record::{HEAD_BYTES, Head, MAGIC};
 
@@ -17,7 +19,7 @@ pub struct Scan {
 }
 
 impl Scan {
-    pub fn of(file: &File, length: u64) -> io::Result<Scan> {
+    pub fn of(pack: &Digest, file: &File, length: u64) -> io::Result<Scan> {
         let mut scan = Scan { frames: Vec::new(), marked: 0, end: 0 };
         let mut magic = [0; MAGIC.len()];
         if length < MAGIC.len() as u64 {
@@ -32,7 +34,7 @@ impl Scan {
         while scan.end + HEAD_BYTES as u64 <= length {
             file.read_exact_at(&mut head, scan.end)?;
             let at = scan.end + HEAD_BYTES as u64;
-            match Head::decode(&head) {
+            match Head::decode(pack, &head) {
                 Some(Head::Mark) => (scan.marked, scan.end) = (scan.frames.len(), at),
                 Some(Head::Void(bytes)) if at + u64::from(bytes) <= length => scan.end = at + u64::from(bytes),
                 Some(Head::Frame(frame)) if at + u64::from(frame.stored_bytes) <= length => {

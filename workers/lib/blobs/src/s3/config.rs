@@ -10,7 +10,7 @@ use aws_sdk_s3::config::{
     Credentials, RequestChecksumCalculation, ResponseChecksumValidation, SharedCredentialsProvider,
     StalledStreamProtectionConfig,
 };
-use aws_sdk_s3::types::{BucketLocationConstraint, CreateBucketConfiguration, Object};
+use aws_sdk_s3::types::{BucketLocationConstraint, CommonPrefix, CreateBucketConfiguration, Object};
 use schemas::StoreId;
 
 use crate::{Key, TransferLimits};
@@ -111,6 +111,16 @@ impl S3Config {
 
     pub(super) fn folder(&self, store: StoreId) -> String {
         self.below_prefix(&format!("{store}/"))
+    }
+
+    /// What every object's name begins with.
+    pub(super) fn root(&self) -> String {
+        self.below_prefix("")
+    }
+
+    /// The distribution whose folder was listed; anything that is no folder of ours is passed by.
+    pub(super) fn store(&self, folder: &CommonPrefix) -> Option<StoreId> {
+        folder.prefix()?.strip_prefix(&self.root())?.strip_suffix('/')?.parse().ok()
     }
 
     /// The key of a listed object; anything that is no object of ours is passed by.

@@ -109,6 +109,20 @@ pub async fn revisions_beyond_the_maximum_retire_and_what_only_they_named_is_con
     assert_eq!((scene.state_of("b").await, scene.state_of("c").await), ("condemned".into(), "no row".into()));
 }
 
+pub async fn the_origin_must_have_the_headers_of_what_is_kept(scene: &Scene) {
+    for number in 1..=3 {
+        scene.packs(number, &["a"]).await;
+    }
+    let place = format!("'{}', 'antivirus', 0", store());
+    scene.force(&format!("INSERT INTO tide_stores (store, distribution, listed_ms) VALUES ({place})")).await;
+    scene.retire(2, None).await;
+    let kept = scene.records.kept_stores().await.unwrap();
+    let of = kept.iter().find(|kept| kept.store == store()).expect("its store");
+    assert_eq!(of.distribution.as_str(), "antivirus");
+    let header = |number: u64| (number, digest(&format!("antivirus/{number}/header")));
+    assert_eq!(of.headers, [header(2), header(3)]);
+}
+
 pub async fn a_revision_past_its_age_retires_but_the_newest_never_does(scene: &Scene) {
     for number in 1..=3 {
         scene.packs(number, &["a"]).await;

@@ -105,9 +105,8 @@ fn fate(op: &Op, at: usize, loss: Loss, names_lost: &mut HashMap<PathBuf, bool>)
                 *lost |= chance(seed, &format!("{} {at}", directory.display())).is_multiple_of(4);
                 if *lost { Fate::Lost } else { Fate::Done }
             }
-            None => {
-                [Fate::Done, Fate::Lost, Fate::Zeros, Fate::FirstHalf, Fate::LastHalf][chance(seed, &at.to_string()) as usize % 5]
-            }
+            None => [Fate::Done, Fate::Lost, Fate::Zeros, Fate::FirstHalf, Fate::LastHalf]
+                [chance(seed, &at.to_string()) as usize % 5],
         },
     }
 }

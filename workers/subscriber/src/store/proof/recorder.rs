@@ -17,15 +17,39 @@ use super::{Said, Thing};
 /// One change below the watched folder; files by numbers that never come again, so that a name may change hands.
 #[derive(Debug, Clone)]
 pub enum Op {
-    MakeDirectory { path: PathBuf },
-    Create { path: PathBuf, file: u64 },
-    Write { file: u64, offset: u64, bytes: Vec<u8> },
-    SetLength { file: u64, bytes: u64 },
-    Rename { from: PathBuf, to: PathBuf, file: u64 },
-    Remove { path: PathBuf },
-    RemoveDirectory { path: PathBuf },
-    Sync { file: u64 },
-    SyncDirectory { path: PathBuf },
+    MakeDirectory {
+        path: PathBuf,
+    },
+    Create {
+        path: PathBuf,
+        file: u64,
+    },
+    Write {
+        file: u64,
+        offset: u64,
+        bytes: Vec<u8>,
+    },
+    SetLength {
+        file: u64,
+        bytes: u64,
+    },
+    Rename {
+        from: PathBuf,
+        to: PathBuf,
+        file: u64,
+    },
+    Remove {
+        path: PathBuf,
+    },
+    RemoveDirectory {
+        path: PathBuf,
+    },
+    Sync {
+        file: u64,
+    },
+    SyncDirectory {
+        path: PathBuf,
+    },
     /// No change, but what the store has promised or taken back at this point.
     Say(Said),
 }
@@ -161,9 +185,11 @@ impl Calls for Recorder {
     }
 
     fn sync(&self, file: &File) -> io::Result<()> {
-        record(&path_of(file), || Kernel.sync(file), |recording, _, ()| {
-            Some(Op::Sync { file: recording.file(file.metadata().ok()?.ino()) })
-        })
+        record(
+            &path_of(file),
+            || Kernel.sync(file),
+            |recording, _, ()| Some(Op::Sync { file: recording.file(file.metadata().ok()?.ino()) }),
+        )
     }
 
     fn sync_directory(&self, path: &Path) -> io::Result<()> {
@@ -175,10 +201,14 @@ impl Calls for Recorder {
     }
 
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
-        record(from, || Kernel.rename(from, to), |recording, from, ()| {
-            let file = recording.file(fs::metadata(to).ok()?.ino());
-            Some(Op::Rename { from, to: recording.below(to)?, file })
-        })
+        record(
+            from,
+            || Kernel.rename(from, to),
+            |recording, from, ()| {
+                let file = recording.file(fs::metadata(to).ok()?.ino());
+                Some(Op::Rename { from, to: recording.below(to)?, file })
+            },
+        )
     }
 
     fn remove(&self, path: &Path) -> io::Result<()> {

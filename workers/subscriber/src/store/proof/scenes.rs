@@ -277,7 +277,11 @@ fn every_crash_while_a_damaged_frame_is_made_void_keeps_its_neighbours() {
             crashed(&recorded.base, &recorded.ops, cut, loss).lay_out(at.path());
             let store = Store::open(at.path()).unwrap();
             for thing in &held {
-                assert_eq!(show(&store, thing).1.as_deref(), Some(world.bytes(*thing)), "{loss:?} after {cut}: {thing:?}");
+                assert_eq!(
+                    show(&store, thing).1.as_deref(),
+                    Some(world.bytes(*thing)),
+                    "{loss:?} after {cut}: {thing:?}"
+                );
             }
             drop(store);
             repair(at.path());
