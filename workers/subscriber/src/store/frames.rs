@@ -96,15 +96,17 @@ impl PackFrames {
     pub fn get(&self, frame: FrameRef) -> Result<Option<Bytes>, StoreError> {
         let Some((at, file)) = self.place_of(frame)? else { return Ok(None) };
         let mut bytes = vec![0; frame.stored_bytes as usize];
-        match file.read_exact_at(&mut bytes, at) {
-            Err(fault) if fault.kind() != ErrorKind::UnexpectedEof => {
-                return Err(StoreError::io(&self.place.path)(fault));
-            }
+        let read = match file.read_exact_at(&mut bytes, at) {
             Ok(()) if frame.verifies(&bytes) => return Ok(Some(bytes.into())),
-            _ => {}
-        }
+            read => read,
+        };
         tracing::warn!(pack = %self.place.key, offset = frame.offset, "a frame is damaged in the store; it will be fetched again");
-        self.forget(frame, at)?;
+        match read {
+            Ok(()) => self.forget(frame, at)?,
+            // The file was cut under the table: where the table would write next, nothing would find it again.
+            Err(fault) if fault.kind() == ErrorKind::UnexpectedEof => self.with_table(|table| self.read_anew(table))?,
+            Err(fault) => return Err(StoreError::io(&self.place.path)(fault)),
+        }
         Ok(None)
     }
 

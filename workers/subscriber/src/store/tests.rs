@@ -505,3 +505,95 @@ fn readers_and_writers_beside_a_sweep_lose_nothing_that_is_named() {
         assert!(!old.has(store, 0) && old.has(store, 1) && !old.has(store, 2) && new.has(store, 0));
     }
 }
+
+#[test]
+fn a_file_that_was_cut_exchanged_or_removed_under_the_store_takes_frames_again() {
+    type Harm = fn(&Path, &Path);
+    let harms: [(&str, Harm); 4] = [
+        ("cut", |path, _| fs::write(path, &fs::read(path).unwrap()[..200]).unwrap()),
+        ("emptied", |path, _| fs::write(path, b"").unwrap()),
+        ("removed", |path, _| fs::remove_file(path).unwrap()),
+        ("another's", |path, other| drop(fs::copy(other, path).unwrap())),
+    ];
+    for (what, harm) in harms {
+        for is_read_first in [true, false] {
+            let (root, store) = opened();
+            let pack = Pack::of(&[100, 300, 500]);
+            let other = Pack { store: pack.store, ..Pack::of(&[70]) };
+            (0..3).for_each(|position| pack.put(&store, position));
+            other.put(&store, 0);
+            store.flush().unwrap();
+            harm(&pack.file(&root), &other.file(&root));
+            if is_read_first {
+                for position in 0..3 {
+                    assert!(pack.get(&store, position).is_none_or(|bytes| bytes == pack.bytes_of(position)), "{what}");
+                    assert_eq!(pack.has(&store, position), pack.get(&store, position).is_some(), "{what}");
+                }
+            } else {
+                // A frame that comes is what makes the store look.
+                let more = FrameRef { offset: 900, stored_bytes: 1, digest: Digest::of(b"x") };
+                store.put_frame(pack.store, pack.digest, more, b"x").unwrap();
+            }
+            (0..3).for_each(|position| pack.put(&store, position));
+            store.flush().unwrap();
+            for store in [store, Store::open(root.path()).unwrap()] {
+                let all = store.read_range(&pack.key(), 0..900).unwrap();
+                assert!(all.is_some_and(|all| all == pack.bytes), "{what}, read first: {is_read_first}");
+            }
+        }
+    }
+}
+
+#[test]
+fn a_check_names_what_is_damaged_and_drops_it_only_when_told() {
+    let (root, store) = opened();
+    let (old, new, first, second) = two_revisions(&store);
+    let quiet = |drop_damaged| check::check(root.path(), drop_damaged, &|_| {}).unwrap().remove(0);
+    let whole = quiet(false);
+    assert_eq!((&whole.damaged[..], &whole.revisions[..], whole.frames), (&[][..], &[1, 2][..], 4));
+    assert_eq!((whole.frames_absent, whole.orphans), (0, check::Orphans::default()));
+
+    let (_, header) = store.headers(old.store).unwrap().into_iter().find(|(digest, _)| *digest == second).unwrap();
+    let path = |key: Key| root.path().join(key.to_string());
+    fs::write(path(Key::header(old.store, first)), b"{}").unwrap();
+    fs::write(path(Key::index(old.store, header.index.digest)), b"").unwrap();
+    let mut frames = fs::read(old.file(&root)).unwrap();
+    let middle = frames.len() / 2;
+    frames[middle] ^= 1;
+    fs::write(old.file(&root), frames).unwrap();
+    let mut torn = fs::read(new.file(&root)).unwrap();
+    torn.extend_from_slice(b"half a head");
+    fs::write(new.file(&root), torn).unwrap();
+    let before = content(root.path());
+    let found = quiet(false);
+    let codes: Vec<_> = found.damaged.iter().map(|one| (one.code, one.dropped)).collect();
+    let mut want = vec![("object-corrupt", false); 2];
+    // By object: headers, indexes, packs; the packs by their digests.
+    let packs = [(old.digest, "chunk-corrupt"), (new.digest, "tail-unreadable")];
+    let mut packs: Vec<_> = packs.map(|(digest, code)| (digest.hex(), (code, false))).to_vec();
+    packs.sort();
+    want.extend(packs.into_iter().map(|(_, code)| code));
+    assert_eq!(codes, want);
+    assert_eq!(content(root.path()), before, "it changed something");
+
+    assert!(quiet(true).damaged.iter().all(|one| one.dropped));
+    let after = quiet(false);
+    assert_eq!((&after.damaged[..], &after.revisions[..], after.frames), (&[][..], &[2][..], 3));
+    assert_eq!(old.get(&store, 1), None, "the store at work notices");
+    (0..3).for_each(|position| old.put(&store, position));
+    store.flush().unwrap();
+    assert_eq!(quiet(false).frames, 4);
+}
+
+fn content(folder: &Path) -> std::collections::BTreeMap<PathBuf, Vec<u8>> {
+    let mut files = std::collections::BTreeMap::new();
+    for entry in fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            files.extend(content(&path));
+        } else {
+            files.insert(path.clone(), fs::read(&path).unwrap());
+        }
+    }
+    files
+}

@@ -16,6 +16,7 @@ use crate::scene::{Case, Scene, region};
 
 pub struct Relay {
     pub folder: PathBuf,
+    store: Arc<Store>,
     serving: Serving,
     stop: CancellationToken,
 }
@@ -35,12 +36,17 @@ impl Relay {
             limits: Default::default(),
             outflow: Outflow::default(),
         };
-        let serving = serve(config, store, children, upstreams, stop.clone()).await.unwrap();
-        Relay { folder, serving, stop }
+        let serving = serve(config, store.clone(), children, upstreams, stop.clone()).await.unwrap();
+        Relay { folder, store, serving, stop }
     }
 
     pub fn source(&self) -> ContentSource {
         ContentSource::Relay { subscriber: region(), url: format!("http://{}", self.serving.addr()) }
+    }
+
+    /// From here on its tables know where everything is.
+    pub fn has_served(&self, case: &Case) {
+        assert_eq!(self.store.missing(case.store(), &case.v2.index).unwrap(), [0u32; 0]);
     }
 
     pub async fn end(self) {

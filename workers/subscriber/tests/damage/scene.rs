@@ -1,5 +1,6 @@
 //! A site that runs, and for each case a distribution of its own with two revisions, at an origin that is whole.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -41,7 +42,8 @@ pub struct Case {
 impl Scene {
     /// `origin`: instead of a folder.
     pub async fn new(origin: Option<Arc<dyn Blobs>>, rounds: u32) -> Scene {
-        let world = World::new().await;
+        // In memory: what reaches the disk is another test's business.
+        let world = World::at(in_memory()).await;
         write_tree(&world.path("v1"), false);
         write_tree(&world.path("v2"), true);
         let origin = origin.unwrap_or_else(|| Arc::new(DiskBlobs::open(world.path("origin")).unwrap()));
@@ -140,7 +142,7 @@ impl Scene {
 
     pub fn assert_delivered(&self, case: &Case, published: &Published, what: &str) {
         assert!(content(&case.target) == content(&published.tree), "the target is another tree: {what}");
-        let (_copy, store) = reopened(&self.store_folder());
+        let (_copy, store) = reopened(&self.store_folder(), case);
         assert_eq!(store.missing(case.store(), &published.index).unwrap(), [0u32; 0], "{what}");
         assert!(store.header(case.store(), published.revision.header).unwrap().is_some(), "{what}");
         self.assert_nothing_damaged_is_held(case, what);
@@ -156,10 +158,12 @@ impl Scene {
 }
 
 /// A store's folder as it lies on disk now, opened anew: the one in use stays what it is.
-fn reopened(folder: &Path) -> (tempfile::TempDir, Store) {
-    let copy = tempfile::tempdir().unwrap();
-    for (below, bytes) in content(folder) {
-        let path = copy.path().join(below);
+fn reopened(folder: &Path, case: &Case) -> (tempfile::TempDir, Store) {
+    let copy = in_memory();
+    let store = case.store().to_string();
+    let held = folder.join(&store);
+    for (below, bytes) in if held.is_dir() { content(&held) } else { BTreeMap::new() } {
+        let path = copy.path().join(&store).join(below);
         fs::create_dir_all(path.parent().unwrap()).unwrap();
         fs::write(path, bytes).unwrap();
     }
@@ -168,8 +172,8 @@ fn reopened(folder: &Path) -> (tempfile::TempDir, Store) {
 }
 
 pub fn assert_whole(folder: &Path, case: &Case, what: &str) {
-    let (copy, store) = reopened(folder);
-    for found in check(copy.path(), false, &|_| {}).unwrap().iter().filter(|found| found.store == case.store()) {
+    let (copy, store) = reopened(folder, case);
+    for found in check(copy.path(), false, &|_| {}).unwrap() {
         assert_eq!(found.damaged, [], "damaged in the store: {what}");
     }
     for of in [&case.v1, &case.v2] {
@@ -277,6 +281,11 @@ pub fn region() -> SubscriberName {
 
 fn uuid_of(number: usize) -> uuid::Uuid {
     uuid::Uuid::from_u128(0x0193_0000_0000_7000_8000_0000_0000_0000 + number as u128)
+}
+
+fn in_memory() -> tempfile::TempDir {
+    let memory = Path::new("/dev/shm");
+    if memory.is_dir() { tempfile::tempdir_in(memory).unwrap() } else { tempfile::tempdir().unwrap() }
 }
 
 fn write_tree(folder: &Path, changed: bool) {
