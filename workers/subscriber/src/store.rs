@@ -265,7 +265,10 @@ impl Store {
             }
             match key.kind {
                 ObjectKind::Pack => self.remove_pack(&key)?,
-                ObjectKind::Header => objects::remove_header(&self.path(&key))?,
+                ObjectKind::Header => {
+                    objects::remove_header(&self.path(&key))?;
+                    self.header_changed();
+                }
                 _ => objects::remove(&self.path(&key))?,
             }
             freed += bytes;

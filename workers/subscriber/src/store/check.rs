@@ -193,7 +193,7 @@ impl<'a> Check<'a> {
 
     fn pack(&mut self, key: &Key, named: &HashSet<(Digest, u64)>) -> Result<(), StoreError> {
         let path = self.path(key);
-        let file = match File::open(&path) {
+        let file = match OpenOptions::new().read(true).write(self.drop_damaged).open(&path) {
             Err(fault) if fault.kind() == ErrorKind::NotFound => return Ok(()),
             opened => opened.map_err(StoreError::io(&path))?,
         };
@@ -205,7 +205,7 @@ impl<'a> Check<'a> {
             scan.frames.iter().map(|(frame, at)| (frame.offset, (*frame, *at))).collect();
         for (frame, at) in places.into_values() {
             if !holds(&file, &frame, at).map_err(StoreError::io(&path))? {
-                self.damaged_frame(key, &frame, at)?;
+                self.damaged_frame(key, &file, &frame, at)?;
                 continue;
             }
             self.found.frames += 1;
@@ -214,15 +214,12 @@ impl<'a> Check<'a> {
                 self.found.orphans.add(frame.stored_bytes.into());
             }
         }
-        if scan.end < length { self.tail(key, scan.end, length) } else { Ok(()) }
+        if scan.end < length { self.tail(key, &file, scan.end, length) } else { Ok(()) }
     }
 
-    fn damaged_frame(&mut self, key: &Key, frame: &FrameRef, at: u64) -> Result<(), StoreError> {
+    fn damaged_frame(&mut self, key: &Key, file: &File, frame: &FrameRef, at: u64) -> Result<(), StoreError> {
         let path = self.path(key);
-        let dropped = self.drop_damaged && {
-            let file = OpenOptions::new().read(true).write(true).open(&path).map_err(StoreError::io(&path))?;
-            void_at(&key.digest, &file, frame, at).map_err(StoreError::io(&path))?
-        };
+        let dropped = self.drop_damaged && void_at(&key.digest, file, frame, at).map_err(StoreError::io(&path))?;
         self.found.damaged.push(Damaged {
             object: name(key),
             offset: Some(frame.offset),
@@ -235,11 +232,13 @@ impl<'a> Check<'a> {
     }
 
     /// What a crash left behind the last whole record, or what stands behind a damaged head: nobody can tell.
-    fn tail(&mut self, key: &Key, end: u64, length: u64) -> Result<(), StoreError> {
+    fn tail(&mut self, key: &Key, file: &File, end: u64, length: u64) -> Result<(), StoreError> {
         let path = self.path(key);
-        if self.drop_damaged {
-            let file = OpenOptions::new().write(true).open(&path).map_err(StoreError::io(&path))?;
-            Disk.set_length(&file, end).map_err(StoreError::io(&path))?;
+        // A site at work has come to write behind it: it has seen to it itself.
+        let is_as_read = file.metadata().map_err(StoreError::io(&path))?.len() == length;
+        let dropped = self.drop_damaged && is_as_read;
+        if dropped {
+            Disk.set_length(file, end).map_err(StoreError::io(&path))?;
         }
         self.found.damaged.push(Damaged {
             object: name(key),
@@ -247,7 +246,7 @@ impl<'a> Check<'a> {
             bytes: length - end,
             code: "tail-unreadable",
             reason: format!("from byte {end} of the file on nothing whole can be read"),
-            dropped: self.drop_damaged,
+            dropped,
         });
         Ok(())
     }
