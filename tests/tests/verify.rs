@@ -28,6 +28,12 @@ impl Stage {
         stage
     }
 
+    fn restarted(self) -> Stage {
+        let Stage { up, folder } = self;
+        assert_eq!(up.process.stop(), Some(0));
+        Stage { up: Up::start(folder.path()), folder }
+    }
+
     fn deliver(&self) {
         self.up.cli.wait(&["build", "files"]);
         self.up.cli.wait(&["send", CHANNEL]);
@@ -112,7 +118,7 @@ fn what_is_lost_or_damaged_at_the_origin_is_named_with_the_revisions_that_need_i
 }
 
 #[test]
-fn what_is_damaged_in_a_sites_store_is_dropped_beside_the_running_site_and_fetched_again() {
+fn what_is_damaged_in_a_sites_store_is_dropped_beside_the_running_site_and_fetched_again_after_a_restart() {
     let stage = Stage::new();
     let (_, json) = stage.verify(&["--store"], 0);
     let of_region = |json: &Value| -> Value {
@@ -134,6 +140,8 @@ fn what_is_damaged_in_a_sites_store_is_dropped_beside_the_running_site_and_fetch
     let (_, json) = stage.verify(&["--store"], 0);
     assert_eq!(of_region(&json)["frames_absent"], 1, "{json}");
 
+    // A site that did not read the frame knows after its next start.
+    let stage = stage.restarted();
     tree::change(&stage.source(), 2, 2);
     stage.deliver();
     let (_, json) = stage.verify(&["--store"], 0);

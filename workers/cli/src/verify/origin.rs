@@ -84,7 +84,7 @@ async fn wanted(origin: &Origin) -> Result<Vec<Wanted>, blobs::BlobError> {
     let nobodys = nobodys.map(|store| Wanted { store: *store, distribution: None, headers: Some(Vec::new()) });
     let of = |one: &KeptStore| Wanted {
         store: one.store,
-        distribution: Some(one.distribution.to_string()),
+        distribution: Some(one.distribution.clone()),
         headers: Some(one.headers.iter().map(|(_, header)| *header).collect()),
     };
     // A distribution of which nothing is kept and nothing is there has nothing to look at.
