@@ -64,7 +64,8 @@ async fn needed_objects(origin: Option<Arc<dyn Blobs>>, damages: &[Damage], has_
         let report = scene.deliver(&case, &case.v2, &[ContentSource::ORIGIN, relay.source()]).await;
         let result = sent(&report);
         let (_, refused) = given(result, "origin");
-        assert_eq!(refused, corrupt, "{what}: {:?}", result.sources);
+        // A bucket may also give nothing at all for a moment, which is no damage.
+        assert!(refused == corrupt || !has_causes && refused < corrupt, "{what}: {:?}", result.sources);
         let bytes = match next {
             Next::WholeObject => case.bytes(case.key(object)).len() as u64,
             Next::OneFrame => case.frame_hit(damage),
