@@ -75,6 +75,13 @@ pub struct BuildResult {
     pub bytes_uploaded: u64,
     /// Objects that a builder before this one had uploaded and this one used again.
     pub objects_reused: u64,
+    /// Files that looked unchanged by size, times and inode and held something else; only a build that reads all can tell.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub changed_unseen: u64,
+}
+
+fn is_zero(count: &u64) -> bool {
+    *count == 0
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]

@@ -93,6 +93,10 @@ pub struct RequestOptions {
     /// takes every grace as over.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub force: bool,
+    /// For `build`, and for the builds of a `sync` or `refresh`: every file is read, also those that look unchanged by
+    /// size, times and inode.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub verify: bool,
     /// For `rollback`: the revision to go back to; without it, the one that the site had extracted before.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub revision: Option<u64>,
@@ -156,6 +160,13 @@ impl Request {
         if self.options.reason.as_ref().is_some_and(|reason| reason.chars().count() > 500) {
             return Err(Fault::permanent("request-malformed", "options.reason has more than 500 characters"));
         }
+        if self.options.verify && !matches!(self.kind, RequestKind::Build | RequestKind::Sync | RequestKind::Refresh) {
+            let kind = self.kind.as_str();
+            return Err(Fault::permanent(
+                "request-malformed",
+                format!("options.verify is for builds; a {kind} makes none"),
+            ));
+        }
         let s = &self.selector;
         let (lacks, field) = match self.kind {
             RequestKind::Build => {
@@ -195,6 +206,7 @@ mod tests {
             (body(r#""kind":"burn""#), "request-malformed"),
             (body(r#""kind":"build","selector":{"distributions":["a"]},"x":1"#), "request-malformed"),
             (body(r#""kind":"build","selector":{"distributions":["../a"]}"#), "request-malformed"),
+            (body(r#""kind":"send","selector":{"channels":["a"]},"options":{"verify":true}"#), "request-malformed"),
             (
                 body(r#""kind":"build","selector":{"distributions":["a"]}"#).replace("\"schema\":1", "\"schema\":2"),
                 "schema-unknown",

@@ -22,6 +22,8 @@ use crate::{collect, fault, hints_file, patches, previous, upload};
 
 /// Of a distributor that says nothing.
 const WORK_DIR: &str = "/var/lib/tidegate/dist";
+/// Files named in the log that changed without a sign.
+const UNSEEN_NAMED_MAX: usize = 5;
 /// How often counters move from the build to its progress.
 const PROGRESS_EVERY: Duration = Duration::from_millis(250);
 
@@ -123,14 +125,19 @@ impl<'a> Run<'a> {
         let (tree, hints, previous) =
             tokio::try_join!(self.list(), self.hints(), previous::load(&*self.builder.blobs, self.task))?;
         let previous = previous.map(Arc::new);
-        let (built, mut uploaded) = self.read_and_upload(tree, hints, previous.clone()).await?;
+        let (trusted, doubted) = if self.task.read_all { (None, hints) } else { (hints, None) };
+        let (built, mut uploaded) = self.read_and_upload(tree, trusted, previous.clone()).await?;
         let built = Arc::new(built);
+        let changed_unseen = doubted.map_or(0, |hints| self.unseen(&built, &hints));
         let unchanged = previous.as_ref().is_some_and(|previous| built.is_same_as(&previous.index));
         let published = match unchanged {
             true => None,
             false => Some(self.publish(&built, previous.clone(), &mut uploaded).await?),
         };
-        self.remember(built.clone()).await?;
+        // Where nothing was read and nothing changed, the hints say what they would say again.
+        if !unchanged || built.files_read > 0 {
+            self.remember(built.clone()).await?;
+        }
         let totals = built.index.totals();
         let (files_read, bytes_read) = (built.files_read, built.bytes_read);
         let (revision, index) = published.unzip();
@@ -145,6 +152,7 @@ impl<'a> Run<'a> {
             bytes_read,
             bytes_uploaded: uploaded.bytes,
             objects_reused: uploaded.objects_reused,
+            changed_unseen,
         })
     }
 
@@ -156,7 +164,7 @@ impl<'a> Run<'a> {
     }
 
     async fn hints(&self) -> Result<Option<Hints>, Fault> {
-        if self.task.read_all || self.task.previous.is_none() {
+        if self.task.previous.is_none() {
             return Ok(None);
         }
         let (path, machine) = (self.builder.hints_path(self.task), self.builder.machine.clone());
@@ -258,6 +266,21 @@ impl<'a> Run<'a> {
             let (store, earlier) = (self.task.store, self.task.earlier.clone());
             patcher.take(ToPatch { store, previous, earlier, new: Arc::new(built.index), stored });
         }
+    }
+
+    /// Files that a build which trusts its hints would have taken for unchanged; the first of them are named in the log.
+    fn unseen(&self, built: &Built, hints: &Hints) -> u64 {
+        let unseen = built.unseen_by(hints);
+        if !unseen.is_empty() {
+            let named: Vec<&str> = unseen
+                .iter()
+                .take(UNSEEN_NAMED_MAX)
+                .map(|&at| built.index.entries[at as usize].path.as_str())
+                .collect();
+            let (distribution, files) = (&self.task.distribution, unseen.len());
+            tracing::warn!(%distribution, files, ?named, "files changed without a change of size, times or inode");
+        }
+        unseen.len() as u64
     }
 
     fn go_on(&self) -> Result<(), Fault> {

@@ -7,9 +7,11 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use blobs::{Blobs, Key, ObjectKind, ReadBlobs};
 use builder::{Ended, Patcher};
+use package::hints::{HintsWriter, content_id};
 use package::limits::{HEADER_BYTES_MAX, INDEX_BYTES_MAX, PATCH_BYTES_MAX};
 use package::patch::{FramesPatch, IndexContent, PatchName, apply_index};
-use package::{Index, decode_frame, header, verify_frame};
+use package::walk::Stat;
+use package::{EntryKind, Index, decode_frame, header, verify_frame};
 use schemas::{BuildResult, Fault, IndexRef};
 use support::{Place, noise, reference};
 use tokio_util::sync::CancellationToken;
@@ -79,6 +81,47 @@ async fn hints_spare_reading_unless_everything_shall_be_read() {
     let task = place.task(3, Some(reference(&third)));
     let fourth = build(schemas::BuildTask { read_all: true, ..task }).await;
     assert_eq!((fourth.revision, fourth.files_read), (None, 3));
+}
+
+/// The hints on disk, rewritten as if `a` had been changed within one tick of the clock after it was read: they know it as it
+/// stands now, with the content that it had.
+fn hide_the_change_of_a(place: &Place, index: &Index) {
+    use std::os::unix::fs::MetadataExt;
+    let path = place.work.path().join("antivirus").join(format!("{}.hints", place.store));
+    let machine = {
+        let bytes = std::fs::read(&path).unwrap();
+        String::from_utf8(bytes[9..9 + usize::from(bytes[8])].to_vec()).unwrap()
+    };
+    let mut writer = HintsWriter::new(&machine, i64::MAX);
+    for entry in &index.entries {
+        let EntryKind::File { refs, .. } = &entry.kind else { continue };
+        let meta = std::fs::metadata(place.source.path().join(&entry.path)).unwrap();
+        let stat = Stat {
+            bytes: meta.len(),
+            mtime_ns: meta.mtime() * 1_000_000_000 + meta.mtime_nsec(),
+            ctime_ns: meta.ctime() * 1_000_000_000 + meta.ctime_nsec(),
+            inode: meta.ino(),
+            device: meta.dev(),
+        };
+        writer.add(&entry.path, &stat, &content_id(index.chunks_of(refs).map(|chunk| &chunk.digest)));
+    }
+    std::fs::write(path, writer.finish()).unwrap();
+}
+
+#[tokio::test]
+async fn a_build_that_reads_everything_finds_what_had_changed_without_a_sign_and_says_how_much() {
+    let place = Place::new();
+    place.write("a", "1").write("b", "22");
+    let first = place.build(1, None).await.unwrap();
+    place.write("a", "9");
+    hide_the_change_of_a(&place, &stored_index(&place, reference(&first).header).await);
+    let trusting = place.build(2, Some(reference(&first))).await.unwrap();
+    assert_eq!((trusting.revision, trusting.files_read, trusting.changed_unseen), (None, 0, 0));
+    hide_the_change_of_a(&place, &stored_index(&place, reference(&first).header).await);
+    let task = schemas::BuildTask { read_all: true, ..place.task(2, Some(reference(&first))) };
+    let reading = place.builder().build(&task, &Context::detached()).await.unwrap();
+    assert_eq!((reading.files_read, reading.changed_unseen), (2, 1));
+    assert!(reading.revision.is_some());
 }
 
 #[tokio::test]

@@ -107,6 +107,11 @@ impl View<'_> {
         self.request.options.force
     }
 
+    /// Builds read what looks unchanged, too.
+    fn reads_all(&self) -> bool {
+        self.request.options.verify || self.request.options.force
+    }
+
     fn extracts_at_once(&self, subscriber: &SubscriberName) -> bool {
         let site = self.fleet.definitions.subscribers.get(subscriber);
         site.and_then(|s| s.extract.as_ref()).is_some_and(Schedule::is_immediate)

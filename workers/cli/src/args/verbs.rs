@@ -61,7 +61,9 @@ pub enum VerbCommand {
     /// Takes an object out of effect; refused with the list of those that still name it
     Delete(Verb<ObjectArgs>),
     /// Builds distributions: a new revision if their content changed
-    #[command(after_help = "Examples:\n  tidegate build antivirus --wait\n  tidegate build --component core")]
+    #[command(
+        after_help = "Examples:\n  tidegate build antivirus --wait\n  tidegate build --component core\n  tidegate build antivirus --verify --wait      (reads every file, and says what had changed without a sign)"
+    )]
     Build(Verb<BuildArgs>),
     /// Sends what channels hold to whoever lacks it
     Send(Verb<SendArgs>),
@@ -173,7 +175,10 @@ pub struct BuildArgs {
     /// All distributions of a component
     #[arg(long = "component", alias = "components", value_name = "NAME", value_delimiter = ',')]
     pub components: Vec<String>,
-    /// Reads everything again, even what looks unchanged
+    /// Reads every file, also those that look unchanged by size, times and inode
+    #[arg(long)]
+    pub verify: bool,
+    /// As --verify
     #[arg(long)]
     pub force: bool,
     #[command(flatten)]

@@ -19,6 +19,7 @@ pub async fn build(client: Client, args: BuildArgs, form: Form) -> Result<Outcom
     request.selector.distributions = args.distributions;
     request.selector.components = args.components;
     request.options.force = args.force;
+    request.options.verify = args.verify;
     hand_in(&client, &request, &args.follow, form).await
 }
 

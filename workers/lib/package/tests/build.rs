@@ -6,7 +6,7 @@ use std::os::unix::net::UnixListener;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use package::build::{Input, build as build_with};
-use package::hints::{CLOCK_GRAIN_NS, Hints};
+use package::hints::{CLOCK_GRAIN_NS, Hints, HintsWriter, content_id};
 use package::walk::walk;
 use package::{BuildError, Built, EntryKind, Index, Pack, PackSink, SinkClosed, Watch};
 use schemas::definitions::FileSource;
@@ -192,6 +192,48 @@ fn a_hint_written_right_after_a_change_does_not_hide_the_next_one() {
     let hints = Hints::open(first.hints("here", began_ns), "here").unwrap();
     let (second, _) = built(&source.sources(), Some(&first.index), Some(&hints), 1);
     assert_eq!(second.files_read, 1, "its time is too young to be trusted");
+}
+
+/// As a file system with a coarse clock, or a program that sets the time back, leaves it: other content, the same stat.
+#[test]
+fn a_file_changed_twice_within_the_clocks_grain_is_read_again() {
+    let source = Source::new();
+    source.write("young", "one").write("old", "one").time("old", 1_000_000_000);
+    let long_ago = Hints::open(build(&source.sources(), None).0.hints("here", now_ns()), "here").unwrap();
+    let (first, _) = build(&source.sources(), None);
+    // The next change falls into the same tick: neither size nor any time tells.
+    let young = Hints::open(first.hints("here", now_ns() + CLOCK_GRAIN_NS / 2), "here").unwrap();
+    let settled = Hints::open(first.hints("here", now_ns() + 2 * CLOCK_GRAIN_NS), "here").unwrap();
+    let read = |hints: &Hints| built(&source.sources(), Some(&first.index), Some(hints), 1).0.files_read;
+    assert_eq!((read(&long_ago), read(&young), read(&settled)), (2, 2, 0));
+}
+
+#[test]
+fn what_hints_would_hide_is_found_by_reading_everything() {
+    let source = Source::new();
+    source.write("same", "one").write("changed", "one").write("new size", "one");
+    let (first, _) = build(&source.sources(), None);
+    let hints = Hints::open(first.hints("here", now_ns() + 2 * CLOCK_GRAIN_NS), "here").unwrap();
+    assert_eq!(build(&source.sources(), Some(&first.index)).0.unseen_by(&hints), [0u32; 0]);
+    // What a change within a tick looks like: the hint is of this stat, and of other content.
+    source.write("changed", "two").write("new size", "longer");
+    let (other, _) = build(&source.sources(), None);
+    let stale = Hints::open(with_content_of(&first, &other), "here").unwrap();
+    let (second, _) = build(&source.sources(), Some(&first.index));
+    let unseen: Vec<&str> =
+        second.unseen_by(&stale).into_iter().map(|at| second.index.entries[at as usize].path.as_str()).collect();
+    assert_eq!(unseen, ["changed", "new size"]);
+}
+
+/// Hints with the stats of `stats` and the content of `of`, two builds of the same paths.
+fn with_content_of(of: &Built, stats: &Built) -> Vec<u8> {
+    let mut writer = HintsWriter::new("here", now_ns() + 2 * CLOCK_GRAIN_NS);
+    for entry in &of.index.entries {
+        let EntryKind::File { refs, .. } = &entry.kind else { continue };
+        let stat = stats.stat_of(&entry.path).unwrap();
+        writer.add(&entry.path, &stat, &content_id(of.index.chunks_of(refs).map(|chunk| &chunk.digest)));
+    }
+    writer.finish()
 }
 
 #[test]

@@ -134,6 +134,14 @@ struct OpenKey {
     started_ms: Option<i64>,
     state: String,
     lane: String,
+    /// Of builds; of the others it is not read.
+    task: Option<String>,
+}
+
+impl OpenKey {
+    fn reads_all(&self) -> bool {
+        self.task.as_deref().and_then(|task| serde_json::from_str(task).ok()).is_some_and(|task| reads_all(&task))
+    }
 }
 
 impl Records {
@@ -224,7 +232,8 @@ async fn open_jobs(c: &impl ConnectionTrait, jobs: &[PlannedJob]) -> Result<Vec<
         format!("(subscriber IS NULL OR subscriber IN ({list}))")
     };
     let text = format!(
-        "SELECT id, kind, subscriber, distribution, revision, published_ms, started_ms, state, lane FROM tide_jobs
+        "SELECT id, kind, subscriber, distribution, revision, published_ms, started_ms, state, lane,
+        CASE WHEN kind = 'build' THEN task END AS task FROM tide_jobs
         WHERE state IN ('waiting', 'queued', 'running') AND distribution IN ({}) AND {who} ORDER BY created_ms, place, id",
         sql::list(1, distributions.len())
     );
@@ -312,13 +321,17 @@ fn carried_by_published(extract: &OpenKey, open: &[OpenKey]) -> bool {
         })
 }
 
-/// Planned builds for which one is open that has not read anything yet.
+/// Planned builds for which one is open that has not read anything yet, and will read as much.
 fn attachable_builds(jobs: &[PlannedJob], open: &[OpenKey]) -> HashMap<JobId, JobId> {
     let mut known = HashMap::new();
     for job in jobs.iter().filter(|j| j.template.kind() == JobKind::Build) {
-        let unstarted = open
-            .iter()
-            .find(|o| o.kind == "build" && o.distribution == job.distribution.as_str() && o.started_ms.is_none());
+        let reads_all = reads_all(&job.template);
+        let unstarted = open.iter().find(|o| {
+            o.kind == "build"
+                && o.distribution == job.distribution.as_str()
+                && o.started_ms.is_none()
+                && (o.reads_all() || !reads_all)
+        });
         if let Some(id) = unstarted.and_then(|o| o.id.parse::<JobId>().ok())
             && id != job.id
         {
@@ -326,6 +339,10 @@ fn attachable_builds(jobs: &[PlannedJob], open: &[OpenKey]) -> HashMap<JobId, Jo
         }
     }
     known
+}
+
+fn reads_all(template: &Template) -> bool {
+    matches!(template, Template::Build { read_all: true, .. })
 }
 
 async fn insert_new(

@@ -109,6 +109,29 @@ impl Built {
         diff.added.is_empty() && diff.removed.is_empty() && diff.changed.iter().all(only_folder_times)
     }
 
+    /// How a file stood when it was read.
+    pub fn stat_of(&self, path: &str) -> Option<Stat> {
+        let files = self.index.entries.iter().filter(|entry| matches!(entry.kind, EntryKind::File { .. }));
+        files.zip(&self.stats).find(|(entry, _)| entry.path == path).map(|(_, stat)| *stat)
+    }
+
+    /// Files, by position in the index, that stand as `hints` remember them and hold something else: what a build that
+    /// trusts its hints does not see.
+    pub fn unseen_by(&self, hints: &Hints) -> Vec<u32> {
+        let mut hints = hints.read();
+        let mut stats = self.stats.iter();
+        let mut unseen = Vec::new();
+        for (at, entry) in self.index.entries.iter().enumerate() {
+            let EntryKind::File { refs, .. } = &entry.kind else { continue };
+            let remembered = stats.next().and_then(|stat| hints.content_of(&entry.path, stat));
+            let content = || content_id(self.index.chunks_of(refs).map(|chunk| &chunk.digest));
+            if remembered.is_some_and(|remembered| remembered != content()) {
+                unseen.push(at as u32);
+            }
+        }
+        unseen
+    }
+
     /// What the next build on this machine may know; `began_ns` is the time just before the tree was listed.
     pub fn hints(&self, machine: &str, began_ns: i64) -> Vec<u8> {
         let mut writer = HintsWriter::new(machine, began_ns);

@@ -1,7 +1,7 @@
-use records::{OnBad, PlannedJob};
+use records::{OnBad, PlannedJob, Template};
 use schemas::definitions::Priority;
 
-use super::{Scene, carried, extracted, failed, send, sent, started, succeeded, wait};
+use super::{Scene, build, carried, extracted, failed, send, sent, started, succeeded, wait};
 
 /// Distributions enough for one lane, each with a revision on record.
 async fn many(scene: &Scene, count: usize) -> Vec<PlannedJob> {
@@ -81,6 +81,19 @@ pub async fn a_second_request_attaches_to_the_open_job(scene: &Scene) {
         let status = scene.records.request_status(request).await.unwrap().unwrap();
         assert_eq!((status.state.as_str(), status.jobs), ("succeeded", 1));
     }
+}
+
+pub async fn a_build_that_reads_everything_attaches_to_none_that_does_not(scene: &Scene) {
+    let reading_all = || {
+        let job = build("antivirus");
+        let Template::Build { store, of_type, sources, keep, send_on, .. } = job.template else { unreachable!() };
+        PlannedJob { template: Template::Build { store, of_type, sources, read_all: true, keep, send_on }, ..job }
+    };
+    let attached = async |job: PlannedJob| scene.plan(std::slice::from_ref(&job)).await.1.attached;
+    assert_eq!(attached(build("antivirus")).await, 0);
+    assert_eq!(attached(build("antivirus")).await, 1);
+    assert_eq!(attached(reading_all()).await, 0, "the open one trusts what looks unchanged");
+    assert_eq!(attached(reading_all()).await, 1);
 }
 
 pub async fn a_newer_revision_supersedes_what_has_not_begun(scene: &Scene) {
