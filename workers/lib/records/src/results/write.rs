@@ -16,6 +16,7 @@ impl Batch {
         self.write_revisions(c).await?;
         self.write_holdings(c).await?;
         self.write_held(c).await?;
+        self.raise_stored(c).await?;
         for one in &self.collected {
             let of = (one.store, one.distribution.as_str());
             condemned::record(c, one.job, of, &one.result, one.times, self.now_ms).await?;
@@ -155,6 +156,20 @@ impl Batch {
                 ON k.subscriber = v.subscriber AND k.distribution = v.distribution WHERE k.as_of_ms < v.as_of)";
         let looked: Vec<Vec<Value>> = looked.iter().map(row).collect();
         sql::with_rows(c, &["subscriber", "distribution", "as_of"], &looked, rest).await?;
+        Ok(())
+    }
+
+    /// What a site has stored is the newest that it holds, whatever it was sent last: a rollback takes nothing newer away.
+    async fn raise_stored(&self, c: &impl ConnectionTrait) -> Result<(), RecordsError> {
+        let told: BTreeSet<(&str, &str)> =
+            self.held.iter().map(|held| (held.subscriber.as_str(), held.distribution.as_str())).collect();
+        let rows: Vec<Vec<Value>> = told.into_iter().map(|(site, of)| vec![site.into(), of.into()]).collect();
+        let rest = "UPDATE tide_holdings SET stored_revision = (SELECT MAX(k.revision) FROM tide_kept k
+                WHERE k.subscriber = tide_holdings.subscriber AND k.distribution = tide_holdings.distribution)
+            FROM v WHERE tide_holdings.subscriber = v.subscriber AND tide_holdings.distribution = v.distribution
+                AND EXISTS (SELECT 1 FROM tide_kept k
+                    WHERE k.subscriber = tide_holdings.subscriber AND k.distribution = tide_holdings.distribution)";
+        sql::with_rows(c, &["subscriber", "distribution"], &rows, rest).await?;
         Ok(())
     }
 

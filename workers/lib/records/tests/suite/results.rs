@@ -1,5 +1,5 @@
 use records::OnBad;
-use schemas::Report;
+use schemas::{JobResult, Report, SendResult};
 
 use super::{FLEET, Scene, build, built, carried, extracted, failed, report, send, sent, started, succeeded, wait};
 
@@ -15,6 +15,24 @@ pub async fn success_records_what_the_site_holds(scene: &Scene) {
     let row = "SELECT stored_revision * 10 + extracted_revision FROM deliveries WHERE subscriber = 'paris' AND distribution = 'antivirus'";
     assert_eq!(scene.number(row).await, 11);
     assert_eq!(scene.text("SELECT subscriber FROM installed").await, "paris");
+}
+
+pub async fn a_rollbacks_send_takes_nothing_newer_from_what_is_stored(scene: &Scene) {
+    scene.apply(FLEET).await;
+    for number in 1..=3 {
+        scene.revision("antivirus", number).await;
+    }
+    let stored = "SELECT stored_revision FROM deliveries WHERE subscriber = 'paris' AND distribution = 'antivirus'";
+    for (number, as_of_ms, held, expected) in
+        [(3, 10, vec![1, 2, 3], 3), (1, 20, vec![1, 2, 3], 3), (1, 30, vec![1], 1)]
+    {
+        let job = send("paris", "antivirus", number);
+        scene.plan(std::slice::from_ref(&job)).await;
+        let held = Some(schemas::HeldRevisions { as_of_ms, revisions: held });
+        let result = JobResult::Send(SendResult { held, ..SendResult::default() });
+        scene.report(&[succeeded(&job, result)]).await;
+        assert_eq!(scene.number(stored).await, expected, "after a send of {number} as of {as_of_ms}");
+    }
 }
 
 pub async fn reports_in_any_order_end_in_the_same_rows(scene: &Scene) {
