@@ -97,11 +97,14 @@ pub fn needed_frames(index: &Index, held: impl Fn(&Digest) -> bool) -> Vec<u32> 
     (0..index.frames.len() as u32).filter(|&at| !held(&index.frames[at as usize].digest)).collect()
 }
 
-/// The frames that hold at least one of the chunks that are lacking, in order; `held` is asked for each chunk's digest.
-pub fn frames_lacking_chunks(index: &Index, held: impl Fn(&Digest) -> bool) -> Vec<u32> {
-    let mut frames: Vec<u32> = index.chunks.iter().filter(|chunk| !held(&chunk.digest)).map(|c| c.frame).collect();
-    frames.dedup();
-    frames
+/// Those of `among` (frames, in order) that hold at least one of the chunks that are lacking, in order; `held` is asked for
+/// the digest of each chunk of these frames, and of no other: an answer may cost a look at a file.
+pub fn frames_lacking_chunks(index: &Index, among: &[u32], held: impl Fn(&Digest) -> bool) -> Vec<u32> {
+    let lacks = |frame: &u32| {
+        let first = index.chunks.partition_point(|chunk| chunk.frame < *frame);
+        index.chunks[first..].iter().take_while(|chunk| chunk.frame == *frame).any(|chunk| !held(&chunk.digest))
+    };
+    among.iter().copied().filter(lacks).collect()
 }
 
 /// The frames that these entries (positions) need, in order, each once.

@@ -30,7 +30,7 @@ mod wire;
 pub use build::{Built, Pack, PackSink, SinkClosed};
 pub use error::FormatError;
 pub use extras::{Attribute, Extras, HardLink, Keeps};
-pub use frame::{decode_frame, verify_frame};
+pub use frame::{decode_frame, open_frame, verify_frame};
 pub use index::{Chunk, Entry, EntryKind, Frame, Index, Totals};
 pub use index_codec::{EncodedIndex, Tables};
 pub use source_error::BuildError;

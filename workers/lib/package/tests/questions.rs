@@ -45,6 +45,22 @@ fn a_difference_names_what_came_went_and_changed_and_how() {
 }
 
 #[test]
+fn only_the_chunks_of_the_frames_in_question_are_asked_for() {
+    let source = Source::new();
+    source.write("a", noise("a", 600_000)).write("b", noise("b", 600_000));
+    let index = build(&source.sources(), None).0.index;
+    let asked = std::cell::RefCell::new(HashSet::new());
+    let among = [1, 3];
+    let lacking = frames_lacking_chunks(&index, &among, |digest| {
+        asked.borrow_mut().insert(*digest);
+        true
+    });
+    let of_these = index.chunks.iter().filter(|chunk| among.contains(&chunk.frame)).map(|chunk| chunk.digest);
+    assert_eq!((lacking, asked.into_inner()), (Vec::new(), of_these.collect()));
+    assert!(frames_lacking_chunks(&index, &[], |_| panic!("nothing is in question")).is_empty());
+}
+
+#[test]
 fn only_frames_that_are_lacking_are_needed() {
     let source = Source::new();
     source.write("a", noise("a", 600_000)).write("b", noise("b", 600_000));
@@ -56,8 +72,8 @@ fn only_frames_that_are_lacking_are_needed() {
     assert_eq!(needed_frames(&index, |digest| held.contains(digest)), all[2..]);
     assert_eq!(needed_frames(&index, |_| true), Vec::<u32>::new());
     let last = index.chunks.last().unwrap();
-    assert_eq!(frames_lacking_chunks(&index, |digest| *digest != last.digest), [last.frame]);
-    assert_eq!(frames_lacking_chunks(&index, |_| false), all);
+    assert_eq!(frames_lacking_chunks(&index, &all, |digest| *digest != last.digest), [last.frame]);
+    assert_eq!(frames_lacking_chunks(&index, &all, |_| false), all);
     let of_b = frames_of_entries(&index, [index.find("b").unwrap() as u32]);
     assert!(of_b.len() < all.len() && of_b.contains(&last.frame));
     assert_eq!(frames_of_entries(&index, 0..index.entries.len() as u32), all);

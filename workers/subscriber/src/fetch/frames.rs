@@ -1,4 +1,4 @@
-//! Moves frames: neighbours in a pack are one range, several requests run at a time, and what one source does not give
+//! Moves frames: neighbours in a pack are one range, as many requests run at a time as make it faster, and what one source does not give
 //! rightly the next is asked for. It does not know why a frame is missing.
 
 use std::collections::VecDeque;
@@ -16,10 +16,10 @@ use package::diff::{PackRange, ranges};
 use super::supply::Supplier;
 use super::{Fetch, Plan, store_fault};
 use crate::halt::{Halt, blocking, stopped};
-use crate::store::FrameRef;
+use crate::store::{FrameRef, StoreError};
 
-/// Requests under way at a time.
-const REQUESTS_MAX: usize = 4;
+/// Bytes asked for at a time by all requests of a fetch: what they hold in memory.
+const ASKED_BYTES_MAX: u64 = 32 << 20;
 /// Frames of one request, in bytes: begins in the middle, follows the link's speed between these bounds, so that slow
 /// links show signs of life and fast ones need few round trips.
 pub const REQUEST_BYTES_FIRST: u64 = 4 << 20;
@@ -54,8 +54,10 @@ async fn one_round(fetch: &Fetch<'_>, index: &Arc<Index>, frames: Vec<u32>) -> R
     let mut left = Vec::new();
     let mut under_way = FuturesUnordered::new();
     loop {
-        while under_way.len() < REQUESTS_MAX
-            && let Some(batch) = next_batch(index, &mut waiting, fetch.request_bytes.load(Relaxed))
+        let width = fetch.pace().now();
+        let bytes_max = fetch.request_bytes.load(Relaxed).min(ASKED_BYTES_MAX / width as u64);
+        while under_way.len() < width
+            && let Some(batch) = next_batch(index, &mut waiting, bytes_max)
         {
             under_way.push(request(fetch, index, batch));
         }
@@ -65,6 +67,7 @@ async fn one_round(fetch: &Fetch<'_>, index: &Arc<Index>, frames: Vec<u32>) -> R
         };
         let Some(answered) = answered else { break };
         let answered = answered?;
+        fetch.pace().came(answered.stored_bytes, fetch.begun.elapsed());
         fetch.context.progress.add_bytes(answered.stored_bytes);
         left.extend(answered.left);
     }
@@ -104,6 +107,7 @@ async fn request(fetch: &Fetch<'_>, index: &Arc<Index>, batch: Vec<u32>) -> Resu
         let begun = Instant::now();
         let wanted = ranges(index, &left, 0, REQUEST_BYTES_MAX);
         let Some(bodies) = ask(fetch, supplier, index, &wanted).await else {
+            fetch.pace().failed();
             follow_speed(fetch, begun.elapsed());
             continue;
         };
@@ -140,13 +144,15 @@ async fn keep(
             for &at in &range.frames {
                 let frame = &index.frames[at as usize];
                 let bytes = bodies.get(n).and_then(|body| body.get(range.within(&index, at)));
-                match bytes.filter(|b| package::verify_frame(frame, b).is_ok()) {
-                    Some(bytes) => store
-                        .put_frame(id, index.packs[frame.pack as usize].digest, FrameRef::from(frame), bytes)
-                        .map_err(store_fault)?,
-                    None => {
-                        bad.push((at, format!("frame {} of {}", frame.digest, index.packs[frame.pack as usize].digest)))
+                let pack = index.packs[frame.pack as usize].digest;
+                // The store takes nothing that it has not verified.
+                let put = bytes.map(|bytes| store.put_frame(id, pack, FrameRef::from(frame), bytes));
+                match put {
+                    Some(Ok(())) => {}
+                    Some(Err(StoreError::DamagedFrame { .. })) | None => {
+                        bad.push((at, format!("frame {} of {pack}", frame.digest)));
                     }
+                    Some(Err(error)) => return Err(store_fault(error)),
                 }
             }
         }

@@ -9,10 +9,12 @@ mod space;
 mod supply;
 #[cfg(test)]
 mod tests;
+mod width;
 
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
 
 use blobs::{Key, ReadBlobs};
 use bytes::Bytes;
@@ -26,6 +28,7 @@ use crate::halt::{Halt, blocking, is_stopped, stopped};
 use crate::store::{Store, StoreError};
 use manifest::Manifest;
 use supply::Supply;
+use width::Width;
 
 /// What is the same for all transfers of a site.
 #[derive(Clone)]
@@ -79,6 +82,8 @@ pub struct Fetch<'a> {
     for_children: bool,
     context: &'a Context,
     request_bytes: AtomicU64,
+    width: Mutex<Width>,
+    begun: Instant,
 }
 
 impl<'a> Fetch<'a> {
@@ -96,6 +101,8 @@ impl<'a> Fetch<'a> {
             for_children: order.for_children,
             context,
             request_bytes: AtomicU64::new(frames::REQUEST_BYTES_FIRST),
+            width: Mutex::default(),
+            begun: Instant::now(),
         })
     }
 
@@ -109,8 +116,7 @@ impl<'a> Fetch<'a> {
         blocking(move || {
             let mut frames = store.missing(id, &index).map_err(store_fault)?;
             if let (Some(held), false) = (held, frames.is_empty()) {
-                let lacking = package::diff::frames_lacking_chunks(&index, |digest| held.contains(digest));
-                frames.retain(|frame| lacking.binary_search(frame).is_ok());
+                frames = package::diff::frames_lacking_chunks(&index, &frames, |digest| held.contains(digest));
             }
             Ok(Plan::of(&index, frames))
         })
@@ -148,6 +154,10 @@ impl<'a> Fetch<'a> {
 
     pub fn bytes(&self) -> u64 {
         self.supply.bytes()
+    }
+
+    fn pace(&self) -> MutexGuard<'_, Width> {
+        self.width.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     async fn observe(&self, step: &'static str) -> Result<(), Halt> {
