@@ -174,6 +174,53 @@ fn adds(source: &Source, bytes: usize) {
     source.write("new", noise("new", bytes));
 }
 
+/// Files that move into another folder and are edited there, a small one and a large one each.
+fn renamed(first: &str, second: &str) -> Pair {
+    let write = |source: &Source, folder: &str, name: &str, with: &[u8], bytes: usize| {
+        let mut content = noise(name, bytes);
+        content.splice(bytes / 2..bytes / 2, with.iter().copied());
+        source.write(&format!("{folder}/{name}"), content);
+    };
+    let all = |source: &Source, folder: &str, with: &[u8]| {
+        (0..6).for_each(|n| write(source, folder, &format!("small-{n}"), with, 50_000));
+        write(source, folder, "large", with, 1_500_000);
+    };
+    let second = |source: &Source| {
+        fs::remove_dir_all(source.path(first)).unwrap();
+        all(source, second, b"edited, too");
+    };
+    Pair::of(|source| all(source, first, b""), second)
+}
+
+#[test]
+fn a_file_that_was_renamed_and_edited_is_compared_with_what_it_was() {
+    let pair = renamed("app-1.2/lib", "app-1.3/lib");
+    let object = pair.part(0);
+    assert_eq!(pair.frames_given(&object), pair.new_frames());
+    let whole: u64 = pair.new_frames().iter().map(|&at| u64::from(pair.new.frames[at as usize].stored_bytes)).sum();
+    assert!(whole > 300_000 && object.len() < 2_000, "{} of {whole}", object.len());
+}
+
+#[test]
+fn of_namesakes_the_one_with_the_likest_path_is_the_twin() {
+    let folders = ["a/one/x", "b/two/x", "c/three/x"];
+    let write = |source: &Source, under: &str, with: &str| {
+        for folder in folders {
+            source.write(&format!("{under}/{folder}/data"), [&noise(folder, 40_000)[..], with.as_bytes()].concat());
+        }
+    };
+    let pair = Pair::of(
+        |source| write(source, "old", ""),
+        |source| {
+            fs::remove_dir_all(source.path("old")).unwrap();
+            write(source, "new", "more");
+        },
+    );
+    let object = pair.part(0);
+    assert_eq!(pair.frames_given(&object), pair.new_frames());
+    assert!(object.len() < 1_000, "{} bytes for 120,000", object.len());
+}
+
 #[test]
 fn content_without_a_relative_is_offered_only_if_that_spares_something() {
     let pair = Pair::of(|_| {}, |source| adds(source, 500_000));

@@ -6,6 +6,7 @@ mod frames;
 mod index;
 mod name;
 mod relatives;
+mod twins;
 
 pub use frames::{FramesPatch, PartWriter, Region};
 pub use index::{IndexContent, apply_index, make_index, patched_content};

@@ -1,11 +1,14 @@
-//! What of the base revision is like what a new one adds: the same stretch of the same file. Pure; it reads no content.
+//! What of the base revision is like what a new one adds: the same stretch of the same file, or of the one that it was
+//! before it was renamed. Pure; it reads no content.
 
+use std::cell::OnceCell;
 use std::collections::{HashMap, HashSet};
 use std::ops::Range;
 
 use schemas::Digest;
 
 use super::frames::Region;
+use super::twins::Twins;
 use crate::index::{Chunk, EntryKind, Index};
 use crate::limits::{PATCH_BASE_BYTES_MAX, PATCH_PART_RAW_BYTES, PATCH_PARTS_MAX, PATCH_REGION_BYTES_MAX};
 
@@ -106,7 +109,7 @@ struct Finder<'a> {
 impl Finder<'_> {
     fn look_at_files(&mut self) {
         let (base, new) = (self.base, self.new);
-        let mut at = 0;
+        let (mut at, twins) = (0, OnceCell::new());
         for entry in &new.entries {
             let EntryKind::File { refs, .. } = &entry.kind else { continue };
             let chunks = &new.chunk_refs[refs.start as usize..refs.end as usize];
@@ -116,7 +119,12 @@ impl Finder<'_> {
             while base.entries.get(at).is_some_and(|old| old.path < entry.path) {
                 at += 1;
             }
-            let Some(old) = base.entries.get(at).filter(|old| old.path == entry.path) else { continue };
+            let same_path = base.entries.get(at).filter(|old| old.path == entry.path);
+            let twin = || {
+                let twins = twins.get_or_init(|| Twins::of(base, new));
+                twins.find(new, entry).map(|at| &base.entries[at as usize])
+            };
+            let Some(old) = same_path.or_else(twin) else { continue };
             let EntryKind::File { refs, .. } = &old.kind else { continue };
             let old = &base.chunk_refs[refs.start as usize..refs.end as usize];
             self.compare(old, chunks);
