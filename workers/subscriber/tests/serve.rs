@@ -13,6 +13,7 @@ use blobs::signed::{Ask, Stamp};
 use blobs::wire::{self, RangesRequest};
 use blobs::{BlobError, Blobs, DiskBlobs, Key, ReadBlobs, RelayBlobs, RelayConfig, SiteKey, TransferLimits};
 use bytes::Bytes;
+use futures::StreamExt;
 use package::Index;
 use package::build::build_simply;
 use package::patch::{self, PatchName};
@@ -279,6 +280,68 @@ async fn ten_children_of_an_empty_relay_read_the_origin_once() {
     let once = revision.pack_bytes.len() + index_bytes;
     assert_eq!(origin.bytes(), once as u64);
     assert_eq!(parent.served()[&name("paris")], 10 * once as u64);
+}
+
+/// Requests of one child that run at a time, and frames in each: about what a site asks for.
+const ASKED_AT_ONCE: usize = 4;
+const FRAMES_ASKED: usize = 16;
+
+/// Everything of a revision of several packs, in requests that begin at another place for each child.
+async fn fetch_all(child: RelayBlobs, index_key: Key, packs: Vec<(Key, Vec<Range<u64>>)>, place: usize) -> u64 {
+    let mut bytes = child.get(&index_key, 8 << 20).await.unwrap().len() as u64;
+    let mut requests: Vec<(Key, Vec<Range<u64>>)> =
+        packs.iter().flat_map(|(key, ranges)| ranges.chunks(FRAMES_ASKED).map(|part| (*key, part.to_vec()))).collect();
+    let count = requests.len();
+    requests.rotate_left(place % count);
+    let ask = |(key, ranges): (Key, Vec<Range<u64>>)| {
+        let child = &child;
+        async move { child.get_ranges(&key, &ranges).await.unwrap().iter().map(|part| part.len() as u64).sum::<u64>() }
+    };
+    let mut answers = futures::stream::iter(requests).map(ask).buffer_unordered(ASKED_AT_ONCE);
+    while let Some(more) = answers.next().await {
+        bytes += more;
+    }
+    bytes
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn ten_children_that_ask_for_many_packs_at_once_in_any_order_read_the_origin_once() {
+    let (root, store) = (tempfile::tempdir().unwrap(), blobs_suite::new_store());
+    fs::create_dir(root.path().join("tree")).unwrap();
+    for n in 0..6 {
+        fs::write(root.path().join(format!("tree/file-{n}")), blobs_suite::body(9 << 20, n)).unwrap();
+    }
+    let source = serde_json::from_value(serde_json::json!({ "path": root.path().join("tree") })).unwrap();
+    let (built, packs) = build_simply(&[source], None).unwrap();
+    assert!(packs.len() >= 3, "{} packs", packs.len());
+    let disk = DiskBlobs::open(root.path().join("origin")).unwrap();
+    let sealed = built.index.seal();
+    let index_key = Key::index(store, sealed.at.digest);
+    let mut whole = sealed.bytes.len() as u64;
+    disk.put(&index_key, sealed.bytes.into()).await.unwrap();
+    let mut asked: Vec<(Key, Vec<Range<u64>>)> = Vec::new();
+    for (at, pack) in (0u32..).zip(packs) {
+        let key = Key::pack(store, pack.digest);
+        whole += pack.bytes.len() as u64;
+        disk.put(&key, pack.bytes.into()).await.unwrap();
+        let frames = built.index.frames.iter().filter(|frame| frame.pack == at);
+        asked.push((key, frames.map(|frame| FrameRef::from(frame).range()).collect()));
+    }
+    let origin = Counting::of(disk);
+    let parent = Parent::start(vec![origin.clone()]).await;
+    let keys: Vec<SiteKey> = (0..10).map(|_| SiteKey::generate().unwrap()).collect();
+    let children: Vec<ChildKey> = keys.iter().enumerate().map(|(n, key)| listed(&format!("site-{n}"), key)).collect();
+    parent.children.replace(2, &children).unwrap();
+    let fetches = keys.iter().enumerate().map(|(n, key)| {
+        let child = parent.child_as(&format!("site-{n}"), "region", key);
+        tokio::spawn(fetch_all(child, index_key, asked.clone(), n * 3))
+    });
+    for fetched in futures::future::join_all(fetches).await {
+        assert_eq!(fetched.unwrap(), whole);
+    }
+    assert_eq!(origin.bytes(), whole, "the origin gave each byte once");
+    assert!(parent.served().values().all(|&bytes| bytes == whole) && parent.served().len() >= 10);
+    assert!(parent.store.missing(store, &built.index).unwrap().is_empty());
 }
 
 #[tokio::test]
