@@ -7,11 +7,10 @@ use std::time::Duration;
 
 use package::Index;
 use package::tree::{self, FrameFault, Frames, Install, Installed, Policy, Progress, Step, TreeError};
-use schemas::definitions::Allowance;
-use schemas::{Digest, ExtractResult, ExtractTask, JobId, Mode, Priority, StoreId};
+use schemas::definitions::{Allowance, Unchanged};
+use schemas::{Digest, ExtractOutcome, ExtractResult, ExtractTask, JobId, Mode, Priority, StoreId};
 use worker::{Context, ProgressHandle};
 
-use crate::config::StepHook;
 use crate::fetch::manifest::{self, Manifest};
 use crate::fetch::{Fetch, Order};
 use crate::halt::{Halt, blocking, stopped};
@@ -34,12 +33,16 @@ pub async fn run(site: &Arc<Site>, job: JobId, task: &ExtractTask, context: &Con
         None => fetch_lacking(site, task, context).await?,
     };
     context.progress.step("stage");
+    let _turn = site.standby.turn(task.store, context).await?;
     let mut waits = LOCKED_WAITS.into_iter();
     let mut refetches = 0;
     while refetches < REFETCHES_MAX {
         match install(site, task, &target, &manifest, context).await? {
             Ok(installed) => {
                 site.journal.note_target(task.store, &target).await?;
+                if is_first(task, &installed) {
+                    prepare_later(site, task, &target, &manifest);
+                }
                 let held = site.retention.settle(site, task.store, task.keep).await;
                 return Ok(ExtractResult { held, ..result(task, &target, installed) });
             }
@@ -59,6 +62,18 @@ pub async fn run(site: &Arc<Site>, job: JobId, task: &ExtractTask, context: &Con
     }
     let what = format!("frames of revision {} were lost again and again while extracting", task.revision.number);
     Err(Halt::transient("content-unstable", what))
+}
+
+/// Nothing stood there before, so nothing stands beside it either: the next revision would have to link every file.
+fn is_first(task: &ExtractTask, installed: &Installed) -> bool {
+    let is_new = installed.outcome == ExtractOutcome::Installed && installed.previous.is_none();
+    is_new && task.mode == Mode::Mirror && task.unchanged == Unchanged::Link
+}
+
+fn prepare_later(site: &Site, task: &ExtractTask, target: &std::path::Path, manifest: &Manifest) {
+    let work = Extraction::new(site, task, target, manifest);
+    site.standby
+        .make_later(task.store, move |stop| work.install(stop, &Progress::default(), &|_| Ok(()), tree::prepare));
 }
 
 async fn wait_for_release(wait: Duration, context: &Context) -> Result<(), Halt> {
@@ -99,18 +114,21 @@ async fn install(
 ) -> Result<Result<Installed, TreeError>, Halt> {
     let cancel = Arc::new(AtomicBool::new(false));
     let progress = Arc::new(Progress::default());
-    let work = Extraction {
-        task: task.clone(),
-        target: target.to_owned(),
-        state_dir: target::state_dir(&site.work_dir, task.store, target),
-        index: manifest.index.clone(),
-        store: site.depot.store.clone(),
-        cancel: cancel.clone(),
-        progress: progress.clone(),
-        shown: context.progress.clone(),
-        observe: site.depot.observe.clone(),
+    let work = Extraction::new(site, task, target, manifest);
+    let (flag, counters) = (cancel.clone(), progress.clone());
+    let (steps, hook) = (context.progress.clone(), site.depot.observe.clone());
+    let observe = move |step: Step| {
+        // One mark per step: a word per file would only wear the file out.
+        if !matches!(step, Step::File) {
+            steps.step(step.name());
+        }
+        hook.as_ref().map_or(Ok(()), |hook| hook(step.name()))
     };
-    let work = blocking(move || work.install());
+    let way = match task.mode {
+        Mode::Mirror => tree::mirror,
+        Mode::Merge => tree::merge,
+    };
+    let work = blocking(move || work.install(&flag, &counters, &observe, way));
     tokio::pin!(work);
     let mut stop = Box::pin(stopped(context));
     let mut stopping = false;
@@ -138,23 +156,28 @@ struct Extraction {
     state_dir: PathBuf,
     index: Arc<Index>,
     store: Arc<Store>,
-    cancel: Arc<AtomicBool>,
-    progress: Arc<Progress>,
-    shown: ProgressHandle,
-    observe: Option<StepHook>,
 }
 
 impl Extraction {
-    fn install(self) -> Result<Installed, TreeError> {
+    fn new(site: &Site, task: &ExtractTask, target: &std::path::Path, manifest: &Manifest) -> Extraction {
+        Extraction {
+            task: task.clone(),
+            target: target.to_owned(),
+            state_dir: target::state_dir(&site.work_dir, task.store, target),
+            index: manifest.index.clone(),
+            store: site.depot.store.clone(),
+        }
+    }
+
+    fn install<T>(
+        self,
+        cancel: &AtomicBool,
+        progress: &Progress,
+        observe: &(dyn Fn(Step) -> std::io::Result<()> + Sync),
+        way: fn(&Install) -> Result<T, TreeError>,
+    ) -> Result<T, TreeError> {
         let frames = StoreFrames { store: &self.store, id: self.task.store, index: &self.index };
-        let observe = |step: Step| {
-            // One mark per step: a word per file would only wear the file out.
-            if !matches!(step, Step::File) {
-                self.shown.step(step.name());
-            }
-            self.observe.as_ref().map_or(Ok(()), |hook| hook(step.name()))
-        };
-        let install = Install {
+        way(&Install {
             target: &self.target,
             state_dir: &self.state_dir,
             revision: self.task.revision,
@@ -164,14 +187,10 @@ impl Extraction {
             adopt: self.task.adopt,
             pin: self.task.pin,
             unchanged: self.task.unchanged,
-            cancel: &self.cancel,
-            progress: &self.progress,
-            observe: &observe,
-        };
-        match self.task.mode {
-            Mode::Mirror => tree::mirror(&install),
-            Mode::Merge => tree::merge(&install),
-        }
+            cancel,
+            progress,
+            observe,
+        })
     }
 
     fn policy(&self) -> Policy {
@@ -195,7 +214,7 @@ struct StoreFrames<'a> {
 }
 
 impl Frames for StoreFrames<'_> {
-    fn frame(&self, at: u32) -> Result<Arc<[u8]>, FrameFault> {
+    fn frame(&self, at: u32) -> Result<Arc<Vec<u8>>, FrameFault> {
         let frame = &self.index.frames[at as usize];
         let pack: Digest = self.index.packs[frame.pack as usize].digest;
         let stored = self
@@ -203,8 +222,9 @@ impl Frames for StoreFrames<'_> {
             .frame(self.id, pack, FrameRef::from(frame))
             .map_err(|e| FrameFault::Io(Arc::new(std::io::Error::other(e))))?;
         let stored = stored.ok_or(FrameFault::Missing)?;
-        let raw = package::decode_frame(frame, &stored).map_err(|e| FrameFault::Corrupt(e.to_string()))?;
-        Ok(raw.into())
+        // Its digest was looked at a moment ago, by the store.
+        let raw = package::open_frame(frame, &stored).map_err(|e| FrameFault::Corrupt(e.to_string()))?;
+        Ok(Arc::new(raw))
     }
 }
 

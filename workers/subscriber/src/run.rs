@@ -29,6 +29,7 @@ use crate::serve::{self, Outflow, ServeConfig, Serving, Upstreams};
 use crate::site::{Site, machine};
 use crate::slots::Slots;
 use crate::sources::{Asker, SourceBook};
+use crate::standby::Standby;
 use crate::store::{STORE_FOLDER, Store, StoreError};
 
 /// How long the last reports may take to reach the broker; what does not stays in the journal.
@@ -93,7 +94,7 @@ pub async fn run(
     if let Some(serving) = serving {
         serving.ended().await;
     }
-    site.site.retention.ended().await;
+    tokio::join!(site.site.retention.ended(), site.site.standby.ended());
     site.journal.close().await;
     worked?;
     Ok(controlled?)
@@ -139,6 +140,7 @@ impl Opened {
                 observe: config.observe.clone(),
             },
             retention: Retention::default(),
+            standby: Standby::default(),
             work_dir: dir.clone(),
             machine: machine(config),
         });

@@ -16,6 +16,7 @@ use crate::orders::Orders;
 use crate::retention::Retention;
 use crate::serve::Upstreams;
 use crate::sources::SourceBook;
+use crate::standby::Standby;
 use crate::{extract, send};
 
 pub struct Site {
@@ -26,6 +27,7 @@ pub struct Site {
     pub upstreams: Upstreams,
     pub depot: Depot,
     pub retention: Retention,
+    pub standby: Standby,
     pub work_dir: PathBuf,
     /// All variables but the subscriber's own, which come with its settings.
     pub machine: Variables,

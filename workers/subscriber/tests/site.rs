@@ -38,6 +38,35 @@ async fn a_send_and_its_extract_end_in_two_reports_and_the_target_is_the_tree() 
 }
 
 #[tokio::test]
+async fn the_tree_that_the_second_revision_needs_is_made_behind_the_first_ones_back() {
+    use std::os::unix::fs::MetadataExt;
+    let mut world = World::new().await;
+    let v1 = published(&world).await;
+    let site = world.start();
+    world.subscribe().await;
+    world.publish(&send_then_extract("a", 1, v1.store, v1.revision)).await;
+    world.end_of(job("a-extract")).await;
+    let standby = world.target().with_file_name(".antivirus.tidegate-standby");
+    let inode = |tree: &std::path::Path| std::fs::metadata(tree.join("d1/f1.bin")).map(|meta| meta.ino()).ok();
+    let whole = || std::fs::read_dir(&standby).is_ok() && content(&standby) == content(&v1.tree);
+    tokio::time::timeout(fixture::PATIENCE, async {
+        while !whole() {
+            tokio::task::yield_now().await;
+        }
+    })
+    .await
+    .expect("a standby tree");
+    assert_eq!(inode(&standby), inode(&world.target()), "it shares its files");
+    std::fs::write(v1.tree.join("d0/f0.bin"), fixture::origin::noise(20_000, 99)).unwrap();
+    let v2 = world.origin().publish(2, &v1.tree, Some(&v1)).await;
+    world.publish(&send_then_extract("b", 2, v2.store, v2.revision)).await;
+    let report = world.end_of(job("b-extract")).await;
+    assert_eq!((extracted(&report).files_written, extracted(&report).previous), (1, Some(1)));
+    assert_eq!(content(&world.target()), content(&v2.tree));
+    site.stop().await;
+}
+
+#[tokio::test]
 async fn only_missing_content_crosses_the_link() {
     let mut world = World::new().await;
     let v1 = published(&world).await;

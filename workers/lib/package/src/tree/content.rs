@@ -26,7 +26,7 @@ pub(super) struct Source<'a> {
 pub(super) struct Pen<'a> {
     source: &'a Source<'a>,
     held: Option<HeldReader<'a>>,
-    frame: Option<(u32, Arc<[u8]>)>,
+    frame: Option<(u32, Arc<Vec<u8>>)>,
     buffer: Vec<u8>,
 }
 
@@ -75,7 +75,7 @@ impl<'a> Pen<'a> {
         sheet.write(&content[first.offset as usize..(last.offset + last.bytes) as usize])
     }
 
-    fn frame(&mut self, frame: u32) -> Result<Arc<[u8]>, TreeError> {
+    fn frame(&mut self, frame: u32) -> Result<Arc<Vec<u8>>, TreeError> {
         if let Some((kept, content)) = &self.frame
             && *kept == frame
         {

@@ -8,7 +8,7 @@ pub const FRAME_CACHE_BYTES_MAX: usize = 32 << 20;
 
 /// Gives a frame's raw (uncompressed) content, verified. `frame` is a position in the index's `frames`.
 pub trait Frames: Sync {
-    fn frame(&self, frame: u32) -> Result<Arc<[u8]>, FrameFault>;
+    fn frame(&self, frame: u32) -> Result<Arc<Vec<u8>>, FrameFault>;
 }
 
 #[derive(Debug, Clone, thiserror::Error)]
@@ -31,7 +31,7 @@ impl FrameFault {
     }
 }
 
-type Slot = Arc<OnceLock<Result<Arc<[u8]>, FrameFault>>>;
+type Slot = Arc<OnceLock<Result<Arc<Vec<u8>>, FrameFault>>>;
 
 /// Each frame is decoded once while it is in use, whichever writer asks first.
 pub(super) struct FrameCache<'a> {
@@ -51,12 +51,12 @@ impl<'a> FrameCache<'a> {
         FrameCache { source, kept: Mutex::default() }
     }
 
-    pub fn get(&self, frame: u32, raw_bytes: u32) -> Result<Arc<[u8]>, FrameFault> {
+    pub fn get(&self, frame: u32, raw_bytes: u32) -> Result<Arc<Vec<u8>>, FrameFault> {
         let slot = self.slot(frame, raw_bytes as usize);
         slot.get_or_init(|| self.read(frame, raw_bytes)).clone()
     }
 
-    fn read(&self, frame: u32, raw_bytes: u32) -> Result<Arc<[u8]>, FrameFault> {
+    fn read(&self, frame: u32, raw_bytes: u32) -> Result<Arc<Vec<u8>>, FrameFault> {
         let content = self.source.frame(frame)?;
         if content.len() != raw_bytes as usize {
             return Err(FrameFault::Corrupt(format!("{} bytes instead of {raw_bytes}", content.len())));

@@ -53,6 +53,25 @@ pub fn mirror(install: &Install) -> Result<Installed, TreeError> {
     work.commit()
 }
 
+/// Makes the standby tree of what is installed, before a next revision needs it: that one then finds its unchanged files
+/// linked, and costs what it changes. True if it was made. Nothing is done unless `install` is about what stands there,
+/// shared files are wanted, and there is no standby tree. Cut short it leaves what an installation cut short leaves.
+pub fn prepare(install: &Install) -> Result<bool, TreeError> {
+    let layout = check::layout_checked(install.index, install.policy)?;
+    let wants = Wants::resolve(install.index)?;
+    let place = Place::open(install.target)?;
+    let _lock = place.lock()?;
+    let mut work = Mirror::begin(install, (&wants, &layout), &place)?;
+    if !work.lacks_standby()? {
+        return Ok(false);
+    }
+    let standby = work.prepare_standby()?;
+    let (staged, known) = work.stage(&standby)?;
+    work.make_durable(&standby, staged, known)?;
+    work.put_by(&standby)?;
+    Ok(true)
+}
+
 /// What is recorded of a site's trees at one target.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Standing {
@@ -199,6 +218,22 @@ impl<'a> Mirror<'a> {
             return Ok(());
         }
         Err(TreeError::TargetForeign { target: self.place.shown.clone() })
+    }
+
+    /// What is installed is what is asked about, and the next revision would have to link all of it.
+    fn lacks_standby(&self) -> Result<bool, TreeError> {
+        let installed = self.state.live.as_ref().and_then(|tree| tree.revision) == Some(self.install.revision);
+        let shared = self.install.unchanged == Unchanged::Link;
+        Ok(installed && shared && self.live.is_some() && self.place.standby()?.is_none())
+    }
+
+    /// Records the staged tree as the standby one, with the live tree's stamps that its links moved: as a resume does with
+    /// a swap that never came.
+    fn put_by(&mut self, standby: &Root) -> Result<(), TreeError> {
+        let target = self.target.as_ref().map(|root| root.node);
+        self.state.settle(target.as_ref(), Some(&standby.node));
+        self.state.save(&self.records)?;
+        self.records.sweep(&[INDEX_KIND, STAMPS_KIND], &self.state.records_in_use())
     }
 
     /// The standby tree, as it is or new and empty.

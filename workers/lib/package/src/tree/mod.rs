@@ -60,5 +60,5 @@ pub use held::Held;
 pub use install::{Install, Installed, Progress, Step};
 pub use locked::{Locked, LockedList};
 pub use merge::{merge, merged};
-pub use mirror::{Standing, installed, mirror};
+pub use mirror::{Standing, installed, mirror, prepare};
 pub use verify::{Differences, Modification, Modified, verify};

@@ -22,7 +22,8 @@ pub(super) enum Action {
     /// It becomes a further name of the file at this position, which comes first.
     Name(u32),
     Write,
-    MakeLink,
+    /// A symbolic link; where in its index the live tree has the same one, if it has.
+    MakeLink(Option<u32>),
     KeepDirectory,
     MakeDirectory,
 }
@@ -85,7 +86,7 @@ impl Plan {
             (EntryKind::Directory, None) => Action::MakeDirectory,
             (EntryKind::File { .. }, seen) if let Role::Further(first) = wants.role(at) => self.name(first, seen),
             (_, Some(seen)) if was.is_proof(wants, at, &seen) => Action::Keep(seen.stamp),
-            (EntryKind::Link { .. }, _) => Action::MakeLink,
+            (EntryKind::Link { .. }, _) => Action::MakeLink(lent.place(wants, at)),
             (EntryKind::File { .. }, Some(seen)) if wants.looks_right(at, &seen) && !was.is_other(wants, at, &seen) => {
                 Action::Recheck
             }
@@ -144,7 +145,7 @@ impl Plan {
     /// Files and links to be written, linked or read, in order.
     pub fn work(&self) -> Vec<u32> {
         let wants =
-            |action: &Action| matches!(action, Action::Recheck | Action::Link(_) | Action::Write | Action::MakeLink);
+            |action: &Action| matches!(action, Action::Recheck | Action::Link(_) | Action::Write | Action::MakeLink(_));
         (ROOT..self.actions.len() as u32).filter(|&at| wants(&self.actions[at as usize])).collect()
     }
 
@@ -243,7 +244,12 @@ impl Was<'_> {
     }
 
     fn link(self, wants: &Wants, at: u32) -> Option<Action> {
-        self.0.filter(|_| self.is_same(wants, at)).map(|(_, place, _)| Action::Link(place))
+        self.place(wants, at).map(Action::Link)
+    }
+
+    /// Where it is recorded, if it is the same.
+    fn place(self, wants: &Wants, at: u32) -> Option<u32> {
+        self.0.filter(|_| self.is_same(wants, at)).map(|(_, place, _)| place)
     }
 }
 

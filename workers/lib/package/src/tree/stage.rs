@@ -1,6 +1,7 @@
 //! Carries a plan out in the standby tree, which nobody reads. A file that is there already is never written to: it may
 //! be the live tree's file too. It knows no record and does not swap.
 
+use std::collections::BTreeMap;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::atomic::Ordering;
 
@@ -29,6 +30,8 @@ use super::wants::Wants;
 
 /// What one turn of a writer takes: so many files, or content worth as many.
 const TURN_FILES_MAX: u64 = 128;
+/// Directories that one thread makes in a turn: neighbours, since two threads in one directory only wait for each other.
+const TURN_DIRECTORIES: usize = 64;
 /// Content that costs about as much as one more file, in bytes.
 const FILE_COST_BYTES: u64 = 16 << 10;
 
@@ -158,20 +161,32 @@ impl Stage<'_> {
         removed.map(|_| ()).map_err(|errno| locked::failure("remove", path(), errno, Some(opened), &name))
     }
 
+    /// Level by level, so that parents come first and one level is everybody's.
     fn make_directories(&self) -> Result<(), TreeError> {
-        let mut directories = DirCache::new(self.root);
-        for at in 0..self.plan.actions.len() as u32 {
-            if self.plan.actions[at as usize] != Action::MakeDirectory {
-                continue;
-            }
-            let path = &self.entry(at).path;
-            let parent = self.layout.parent(at);
-            directories
-                .get(parent, &self.entry(parent).path)
-                .and_then(|parent| calls::mkdirat(parent, name_of(path), Mode::RWXU))
-                .map_err(|errno| TreeError::of("make the directory", path, errno))?;
+        let mut levels: BTreeMap<usize, Vec<u32>> = BTreeMap::new();
+        for at in
+            (0..self.plan.actions.len() as u32).filter(|&at| self.plan.actions[at as usize] == Action::MakeDirectory)
+        {
+            levels.entry(self.entry(at).path.matches('/').count()).or_default().push(at);
+        }
+        for level in levels.into_values() {
+            let turns: Vec<&[u32]> = level.chunks(TURN_DIRECTORIES).collect();
+            crew::share(
+                turns.len(),
+                || DirCache::new(self.root),
+                |directories, turn| turns[turn].iter().try_for_each(|&at| self.make_directory(directories, at)),
+            )?;
         }
         Ok(())
+    }
+
+    fn make_directory(&self, directories: &mut DirCache, at: u32) -> Result<(), TreeError> {
+        self.install.go_on()?;
+        let (path, parent) = (&self.entry(at).path, self.layout.parent(at));
+        directories
+            .get(parent, &self.entry(parent).path)
+            .and_then(|parent| calls::mkdirat(parent, name_of(path), Mode::RWXU))
+            .map_err(|errno| TreeError::of("make the directory", path, errno))
     }
 
     fn write_files(&self) -> Result<Staged, TreeError> {
@@ -446,7 +461,11 @@ impl<'a> Writer<'a> {
             EntryKind::Directory => return Ok(()),
             EntryKind::Link { target } => {
                 self.stamps.push((at, write_link(directory, name, target, (self.stage.wants, at)).map_err(failed)?));
-                self.done.files_written += 1;
+                match self.stands_in_live(at, entry)? {
+                    // A symbolic link has nothing to lend: made again it is the one that stands there.
+                    true => self.done.files_linked += 1,
+                    false => self.done.files_written += 1,
+                }
             }
             EntryKind::File { bytes, refs } => {
                 let stamp = write_file(directory, name, (self.stage.wants, at), |sheet| self.pen.write(sheet, refs))?;
@@ -457,6 +476,17 @@ impl<'a> Writer<'a> {
             }
         }
         Ok(())
+    }
+
+    /// True for a symbolic link that the live tree has, too, as it was installed.
+    fn stands_in_live(&mut self, at: u32, entry: &Entry) -> Result<bool, TreeError> {
+        let Action::MakeLink(Some(place)) = self.stage.plan.actions[at as usize] else { return Ok(false) };
+        let (Some(live), Some(lenders)) = (self.stage.live, &mut self.lenders) else { return Ok(false) };
+        let parent = self.stage.layout.parent(at);
+        let Ok(lender) = lenders.get(parent, &self.stage.entry(parent).path) else { return Ok(false) };
+        let seen = beneath::look(lender, name_of(&entry.path));
+        let seen = seen.map_err(|errno| TreeError::of("look at", &entry.path, errno))?;
+        Ok(seen.is_some_and(|seen| seen.stamp == live.catalog.stamps[place as usize]))
     }
 
     fn make_way(&mut self, at: u32, entry: &Entry) -> Result<(), TreeError> {

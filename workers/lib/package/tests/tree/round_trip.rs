@@ -22,7 +22,7 @@ struct Packs<'a> {
 }
 
 impl Frames for Packs<'_> {
-    fn frame(&self, frame: u32) -> Result<Arc<[u8]>, FrameFault> {
+    fn frame(&self, frame: u32) -> Result<Arc<Vec<u8>>, FrameFault> {
         let at = &self.index.frames[frame as usize];
         let pack = self.packs.get(&self.index.packs[at.pack as usize].digest).ok_or(FrameFault::Missing)?;
         let stored = &pack[at.offset as usize..][..at.stored_bytes as usize];

@@ -111,7 +111,7 @@ impl Tree {
 pub struct Revision {
     pub at: RevisionRef,
     pub index: Index,
-    pub content: Vec<Arc<[u8]>>,
+    pub content: Vec<Arc<Vec<u8>>>,
     pub asked: AtomicU64,
     pub missing: Vec<u32>,
 }
@@ -132,7 +132,7 @@ impl Revision {
 }
 
 impl Frames for Revision {
-    fn frame(&self, frame: u32) -> Result<Arc<[u8]>, FrameFault> {
+    fn frame(&self, frame: u32) -> Result<Arc<Vec<u8>>, FrameFault> {
         self.asked.fetch_add(1, Ordering::Relaxed);
         if self.missing.contains(&frame) {
             return Err(FrameFault::Missing);
@@ -208,7 +208,7 @@ impl Maker {
             offset_in_pack += u64::from(length);
             self.index.packs.resize(pack as usize + 1, PackRef { digest: Digest::of(&pack.to_le_bytes()), bytes: 0 });
             self.index.packs[pack as usize].bytes = offset_in_pack;
-            content.push(Arc::from(bytes));
+            content.push(Arc::new(bytes));
         }
         let header = Digest::of(&[&self.index.encode()[..], &number.to_le_bytes()].concat());
         Revision {
@@ -261,6 +261,10 @@ impl Site {
 
     pub fn mirror(&self, revision: &Revision) -> Result<Installed, TreeError> {
         self.run(MIRROR, revision, &|_| Ok(()))
+    }
+
+    pub fn prepare(&self, revision: &Revision) -> Result<bool, TreeError> {
+        prepare_at(&self.target(), &self.state_dir(), self, revision, &AtomicBool::new(false))
     }
 
     pub fn merge(&self, revision: &Revision) -> Result<Installed, TreeError> {
@@ -322,6 +326,29 @@ pub fn install_at(
         cancel: &AtomicBool::new(false),
         progress: &Progress::default(),
         observe,
+    })
+}
+
+pub fn prepare_at(
+    target: &Path,
+    state_dir: &Path,
+    site: &Site,
+    revision: &Revision,
+    cancel: &AtomicBool,
+) -> Result<bool, TreeError> {
+    tree::prepare(&Install {
+        target,
+        state_dir,
+        revision: revision.at,
+        index: &revision.index,
+        policy: &site.policy,
+        frames: revision,
+        adopt: site.adopt,
+        pin: site.pin,
+        unchanged: site.unchanged,
+        cancel,
+        progress: &Progress::default(),
+        observe: &|_| Ok(()),
     })
 }
 

@@ -12,6 +12,7 @@ use std::collections::HashMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
+use std::sync::atomic::AtomicBool;
 
 use serde_json::Value;
 
@@ -20,7 +21,7 @@ use crate::tree::{Modification, verify};
 
 use model::{Data, Laid, Model};
 use recorder::{Op, Record};
-use support::{CHUNK, MERGE, MIRROR, Revision, Site, Tree, Way, content, install_at};
+use support::{CHUNK, MERGE, MIRROR, Revision, Site, Tree, Way, content, install_at, prepare_at};
 
 /// One recording at a time in this process.
 static ALONE: Mutex<()> = Mutex::new(());
@@ -220,6 +221,39 @@ fn prove(way: Way, before: u64, is_merge: bool) {
         }
     }
     assert!(old_seen > 10 && new_seen > 3, "{old_seen} {new_seen}");
+}
+
+fn prepare(folder: &Path, revision: &Revision) -> bool {
+    let (target, state) = (folder.join("target"), folder.join("state"));
+    prepare_at(&target, &state, &Site::new(), revision, &AtomicBool::new(false)).unwrap()
+}
+
+#[test]
+fn every_crash_of_making_the_standby_tree_ahead_leaves_the_target_and_is_no_obstacle() {
+    let _alone = ALONE.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+    let real = folder();
+    fs::create_dir(real.path().join("state")).unwrap();
+    let (one, two) = (revision(1), revision(2));
+    install(real.path(), MIRROR, &one);
+    let base = Model::load(real.path());
+    recorder::start(real.path());
+    assert!(prepare(real.path(), &one));
+    let records = recorder::stop();
+    assert!(records.len() > 20, "{} operations", records.len());
+    for cut in 0..=records.len() {
+        let chances = (0..CHANCES).map(|n| Loss::Chance(cut as u64 * CHANCES + n));
+        for loss in [Loss::Nothing, Loss::Everything, Loss::Bytes].into_iter().chain(chances) {
+            let at = folder();
+            let laid = crashed(&base, &records, cut, loss).lay_out(at.path());
+            translate(at.path(), &laid);
+            let what = || format!("{loss:?} after {cut}: {:?}", records[..cut].last().map(|record| &record.op));
+            assert!(is(at.path(), Some(&one), false), "the target changed: {}", what());
+            prepare(at.path(), &one);
+            assert!(is(at.path(), Some(&one), false), "the target changed: {}", what());
+            install(at.path(), MIRROR, &two);
+            assert!(is(at.path(), Some(&two), false), "not installed: {}", what());
+        }
+    }
 }
 
 #[test]
