@@ -214,6 +214,18 @@ fn a_rollback_without_a_number_goes_to_what_the_site_had_before_and_not_to_what_
 }
 
 #[test]
+fn a_build_that_verifies_or_is_forced_reads_everything() {
+    let reads_all = |change: fn(&mut Request)| {
+        let mut build = request(RequestKind::Build);
+        change(&mut build);
+        matches!(planned(&built(), &build)[0].template, Template::Build { read_all: true, .. })
+    };
+    assert!(!reads_all(|_| {}));
+    assert!(reads_all(|build| build.options.verify = true));
+    assert!(reads_all(|build| build.options.force = true));
+}
+
+#[test]
 fn a_frozen_distribution_is_not_built_even_by_name() {
     let mut build = request(RequestKind::Build);
     build.selector.distributions = vec!["frozen".try_into().unwrap()];
