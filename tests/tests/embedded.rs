@@ -385,6 +385,9 @@ fn a_kill_in_the_middle_of_a_send_is_made_good_by_the_next_start() {
         }
     }
     assert_eq!(stage.cli().number("SELECT COUNT(*) FROM jobs WHERE state <> 'succeeded'"), 0);
+    // A planner that was killed keeps its request for the time of its claim.
+    let open = "SELECT COUNT(*) FROM requests WHERE state IN ('accepted', 'open')";
+    until("the end of every request", PATIENCE, || (stage.cli().number(open) == 0).then_some(()));
     assert_eq!(stage.cli().number("SELECT COUNT(*) FROM requests WHERE state <> 'succeeded'"), 0);
     let ends = "SELECT COUNT(*) AS n FROM job_history WHERE step = 2 GROUP BY job_id HAVING COUNT(*) > 1";
     assert!(stage.cli().query(ends).is_empty(), "a job ended twice");
