@@ -6,6 +6,8 @@ mod m0002_views;
 mod m0010_limits;
 mod m0020_retention;
 mod m0030_schedules;
+mod m0040_events;
+mod m0041_stops;
 mod migrator;
 mod sql;
 
@@ -21,10 +23,12 @@ trait Migration: Send + Sync {
 }
 
 /// In the order in which they run; a new one comes last.
-const ALL: [&dyn Migration; 5] = [
+const ALL: [&dyn Migration; 7] = [
     &m0001_tables::Tables,
     &m0002_views::Views,
     &m0010_limits::Limits,
     &m0020_retention::Retention,
     &m0030_schedules::Schedules,
+    &m0040_events::Events,
+    &m0041_stops::Stops,
 ];

@@ -2,6 +2,7 @@
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use uuid::Uuid;
 
 use crate::{JobId, SubscriberName};
 
@@ -52,6 +53,12 @@ pub struct Presence {
     pub public_key: String,
     pub settings_version: u64,
     pub open_jobs: Vec<OpenJob>,
+    /// Names the site's start: another one says that it has started anew.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub run: Option<Uuid>,
+    /// The last one of this run: the site stops in order.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub stopping: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]

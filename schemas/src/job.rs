@@ -87,6 +87,15 @@ impl Task {
             Task::Collect(_) => JobKind::Collect,
         }
     }
+
+    /// When the work's window ends, if it is to stop then.
+    pub fn stop_at_ms(&self) -> Option<i64> {
+        match self {
+            Task::Send(send) => send.stop_at_ms,
+            Task::Extract(extract) => extract.stop_at_ms,
+            Task::Build(_) | Task::Collect(_) => None,
+        }
+    }
 }
 
 /// An immutable build of a distribution, found under its header's digest.
@@ -146,6 +155,10 @@ pub struct SendTask {
     /// What the site's store keeps of this distribution; none = everything.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub keep: Option<Keep>,
+    /// Milliseconds since 1970, by the site's clock: work that is not done then stops at its next safe point and is given back,
+    /// to go on when its window opens again; none = it may run for as long as it takes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stop_at_ms: Option<i64>,
 }
 
 /// Where content may come from; all are read by the same keys.
@@ -203,4 +216,8 @@ pub struct ExtractTask {
     /// What the site's store keeps of this distribution; none = everything.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub keep: Option<Keep>,
+    /// Milliseconds since 1970, by the site's clock: work that is not done then stops at its next safe point and is given back,
+    /// to go on when its window opens again; none = it may run for as long as it takes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stop_at_ms: Option<i64>,
 }

@@ -35,8 +35,8 @@ pub use job::{
 };
 pub use lane::{Lane, SiteLane};
 pub use name::{
-    ChannelName, ConsoleName, DistributionName, DistributorName, GroupName, HierarchyName, InvalidName, Kind,
-    SubscriberName, SyncName,
+    ChannelName, ConsoleName, DistributionName, DistributorName, EventName, GroupName, HierarchyName, InvalidName,
+    Kind, SubscriberName, SyncName,
 };
 pub use published::published;
 pub use queue_name::QueueName;

@@ -146,6 +146,8 @@ name!(
     SyncName,
     /// A named installation of the control side; several may share one database.
     ConsoleName,
+    /// Something that somebody says has happened.
+    EventName,
 );
 
 #[cfg(test)]

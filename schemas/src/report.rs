@@ -44,6 +44,11 @@ pub enum Event {
     /// The worker drained and gives the work back; no attempt is counted.
     Yielded {},
     Cancelled {},
+    /// The job's window has ended: what was done is kept at the site, and it goes on in the next one; no attempt is counted.
+    Stopped {
+        /// The end of the window, as it came with the job.
+        window_end_ms: i64,
+    },
 }
 
 impl Event {

@@ -4,8 +4,14 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    ChannelName, ConsoleName, DistributionName, DistributorName, Fault, JobId, RequestId, SCHEMA, SubscriberName,
+    ChannelName, ConsoleName, DistributionName, DistributorName, EventName, Fault, JobId, RequestId, SCHEMA,
+    SubscriberName,
 };
+
+/// Events that one request posts at most.
+pub const EVENTS_MAX: usize = 16;
+/// Events that happen by themselves, and that nobody posts.
+pub const OWN_EVENTS: [&str; 2] = ["startup", "shutdown"];
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
@@ -47,6 +53,8 @@ pub enum RequestKind {
     Rollback,
     /// Retires revisions beyond what is kept, and deletes what no revision needs any more.
     Collect,
+    /// Says that the selected events have happened: every schedule that waits for one of them is due, once for each request.
+    Event,
 }
 
 impl RequestKind {
@@ -61,6 +69,7 @@ impl RequestKind {
             RequestKind::Retry => "retry",
             RequestKind::Rollback => "rollback",
             RequestKind::Collect => "collect",
+            RequestKind::Event => "event",
         }
     }
 }
@@ -84,6 +93,10 @@ pub struct Selector {
     pub jobs: Vec<JobId>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub requests: Vec<RequestId>,
+    /// Only for `event`.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 16))]
+    pub events: Vec<EventName>,
 }
 
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -97,7 +110,8 @@ pub struct RequestOptions {
     /// size, times and inode.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub verify: bool,
-    /// For `rollback`: the revision to go back to; without it, the one that the site had extracted before.
+    /// For `rollback`: the revision to go back to; without it, the one that the site had extracted before. For `extract`: this
+    /// revision, not the newest that the site holds.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub revision: Option<u64>,
     /// Shown in results.
@@ -178,15 +192,36 @@ impl Request {
             RequestKind::Cancel => (s.jobs.is_empty() && s.requests.is_empty(), "jobs or requests"),
             RequestKind::Retry => (s.jobs.is_empty(), "jobs"),
             RequestKind::Collect => (false, ""),
+            RequestKind::Event => (s.events.is_empty(), "events"),
             RequestKind::Rollback => {
                 (s.subscribers.is_empty() || s.distributions.is_empty(), "subscribers and distributions")
             }
         };
+        self.check_events()?;
         if lacks {
             let kind = self.kind.as_str();
             return Err(Fault::permanent("selector-empty", format!("a {kind} request needs selector.{field}")));
         }
         Ok(())
+    }
+
+    fn check_events(&self) -> Result<(), Fault> {
+        let events = &self.selector.events;
+        if !events.is_empty() && self.kind != RequestKind::Event {
+            let kind = self.kind.as_str();
+            return Err(Fault::permanent("request-malformed", format!("a {kind} request takes no selector.events")));
+        }
+        if events.len() > EVENTS_MAX {
+            let what = format!("{} events in one request; at most {EVENTS_MAX} are taken", events.len());
+            return Err(Fault::permanent("request-malformed", what));
+        }
+        match events.iter().find(|event| OWN_EVENTS.contains(&event.as_str())) {
+            Some(event) => {
+                let what = format!("`{event}` happens by itself, and nobody posts it; post an event of another name");
+                Err(Fault::permanent("event-reserved", what))
+            }
+            None => Ok(()),
+        }
     }
 }
 
@@ -207,6 +242,14 @@ mod tests {
             (body(r#""kind":"build","selector":{"distributions":["a"]},"x":1"#), "request-malformed"),
             (body(r#""kind":"build","selector":{"distributions":["../a"]}"#), "request-malformed"),
             (body(r#""kind":"send","selector":{"channels":["a"]},"options":{"verify":true}"#), "request-malformed"),
+            (body(r#""kind":"event""#), "selector-empty"),
+            (body(r#""kind":"event","selector":{"events":["Open Doors"]}"#), "request-malformed"),
+            (body(r#""kind":"event","selector":{"events":["startup"]}"#), "event-reserved"),
+            (body(r#""kind":"build","selector":{"distributions":["a"],"events":["b"]}"#), "request-malformed"),
+            (
+                body(&format!(r#""kind":"event","selector":{{"events":["a"{}]}}"#, ",\"a\"".repeat(16))),
+                "request-malformed",
+            ),
             (
                 body(r#""kind":"build","selector":{"distributions":["a"]}"#).replace("\"schema\":1", "\"schema\":2"),
                 "schema-unknown",

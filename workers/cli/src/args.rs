@@ -107,6 +107,7 @@ mod tests {
             "tidegate sync paris --components core,patches",
             "tidegate refresh hq",
             "tidegate run build/antivirus --wait",
+            "tidegate event maintenance-begins --wait",
             "tidegate wait 01930000-0000-7000-8000-000000000001",
             "tidegate rollback paris antivirus --revision 3",
             "tidegate gc --dry-run",
@@ -168,6 +169,8 @@ mod tests {
             "tidegate build antivirus --timeout 5",
             "tidegate build antivirus --output xml",
             "tidegate run antivirus",
+            "tidegate event",
+            "tidegate event Doors",
             "tidegate subscriber --slots 0",
         ] {
             let error = parse(line).expect_err(line);

@@ -55,6 +55,7 @@ pub async fn run(verb: VerbCommand) -> ExitCode {
             with(&v.client, async |c| ask::refresh(c, v.args.clone(), v.client.output).await).await
         }
         VerbCommand::Run(v) => with(&v.client, async |c| ask::run_schedules(c, &v.args, v.client.output).await).await,
+        VerbCommand::Event(v) => with(&v.client, async |c| ask::event(c, v.args.clone(), v.client.output).await).await,
         VerbCommand::Wait(v) => with(&v.client, async |c| ask::wait(c, &v.args, v.client.output).await).await,
         VerbCommand::Rollback(v) => {
             with(&v.client, async |c| ask::rollback(c, v.args.clone(), v.client.output).await).await

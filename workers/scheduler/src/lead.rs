@@ -4,22 +4,28 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
-use records::{ControlToSend, Fleet, RecordsError, Retirement, Settling, Term};
+use records::{ControlToSend, Fleet, OwnEvent, RecordsError, Retirement, Settling, Term};
 use schemas::SubscriberName;
 
 use crate::Tools;
+use crate::began::Began;
 
 const LEASE: &str = "scheduler";
 /// Between two turns, however much is due.
 const REST_MIN: Duration = Duration::from_millis(1);
+/// Looking for extractions that others wait for takes at most one part in so many of the leader's time.
+const LOOKING_SHARE: u32 = 20;
 
 pub async fn run(tools: &Tools) -> anyhow::Result<()> {
     let mut leader = Leader {
         term: None,
+        began: Began::Alone,
+        starts: false,
         renewed: Instant::now(),
         swept: None,
         retired: None,
         settling: Settling::default(),
+        look_again: Instant::now(),
         children: None,
     };
     while !tools.shutdown.is_cancelled() {
@@ -38,18 +44,36 @@ pub async fn run(tools: &Tools) -> anyhow::Result<()> {
         }
     }
     if let Some(term) = leader.term {
-        let _ = tools.records.resign(&term).await;
+        stop(tools, &term).await;
     }
     Ok(())
 }
 
+/// In order: what waits for the control side's shutdown is due, and another scheduler may lead at once.
+async fn stop(tools: &Tools, term: &Term) {
+    let told = async {
+        if tools.records.control_side(term, OwnEvent::Shutdown).await? > 0 {
+            tools.records.tick(term).await?;
+        }
+        tools.records.resign(term).await
+    };
+    if let Err(error) = told.await {
+        tracing::warn!(%error, "the lease was not given up in order; it runs out");
+    }
+}
+
 struct Leader {
     term: Option<Term>,
+    began: Began,
+    /// The control side has started, and what waits for that has not been told.
+    starts: bool,
     renewed: Instant,
     swept: Option<Instant>,
     retired: Option<Instant>,
     /// Since it leads; `next due` by this program's time-zone data.
     settling: Settling,
+    /// When to look again for extractions that others wait for.
+    look_again: Instant,
     /// Who may fetch from whom, under the fleet's version.
     children: Option<(u64, BTreeMap<SubscriberName, Vec<SubscriberName>>)>,
 }
@@ -59,15 +83,25 @@ impl Leader {
         if self.term.is_none() || self.renewed.elapsed() > tools.config.lease / 3 {
             let before = self.term.take();
             let ttl_ms = tools.config.lease.as_millis() as i64;
+            let lease = if before.is_none() { tools.records.lease(LEASE).await? } else { None };
             self.term = tools.records.lead(LEASE, &tools.config.holder, ttl_ms).await?;
             self.renewed = Instant::now();
+            if self.term.is_none() {
+                self.began = std::mem::replace(&mut self.began, Began::Alone).saw(lease.clone());
+            }
             if let (Some(term), None) = (&self.term, &before) {
-                tracing::info!(term = term.term, holder = %term.holder, "leads");
+                let is_start = self.began.leads(lease);
+                self.starts |= is_start;
+                tracing::info!(term = term.term, holder = %term.holder, is_start, "leads");
                 self.settling = Settling::default();
             }
         }
         let Some(term) = self.term.clone() else { return Ok(()) };
         self.settle(tools, &term).await?;
+        if self.starts {
+            tools.records.control_side(&term, OwnEvent::Startup).await?;
+            self.starts = false;
+        }
         worker::step::mark("tick");
         let fired = tools.records.tick(&term).await?;
         worker::step::mark("ticked");
@@ -79,6 +113,7 @@ impl Leader {
             self.swept = Some(Instant::now());
             self.sweep(tools, &term).await?;
             self.close_windows(tools, &term).await?;
+            self.look_for_extractions(tools, &term).await?;
             self.tell(tools, &term).await?;
         }
         if self.retired.is_none_or(|at| at.elapsed() >= tools.config.retention.every()) {
@@ -150,6 +185,19 @@ impl Leader {
             tracing::info!(cancelled = closed.cancelled.len(), "their windows closed before they began");
         }
         tools.dispatcher.publish(closed.publish).await;
+        Ok(())
+    }
+
+    async fn look_for_extractions(&mut self, tools: &Tools, term: &Term) -> Result<(), RecordsError> {
+        let begun = Instant::now();
+        if begun < self.look_again {
+            return Ok(());
+        }
+        let due = tools.records.find_extracted(term).await?;
+        if due > 0 {
+            tracing::info!(due, "extractions are due after others'");
+        }
+        self.look_again = begun + begun.elapsed() * LOOKING_SHARE;
         Ok(())
     }
 

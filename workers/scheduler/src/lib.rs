@@ -1,6 +1,7 @@
 //! The scheduler: takes requests in, plans them into jobs, and, while it leads, fires schedules and sweeps. It knows no content
 //! and never talks to a worker but through the queue. Any number may run; only ticks and sweeps need a leader.
 
+mod began;
 mod intake;
 mod lead;
 mod plan;

@@ -54,7 +54,7 @@ pub fn concerned(fleet: &Fleet, request: &Request) -> Result<BTreeSet<Distributi
             of(&|name, d| listed.contains(name) && named(name, d))
         }
         RequestKind::Refresh => of(&|_, d| selector.distributors.contains(&d.distributor)),
-        RequestKind::Cancel | RequestKind::Retry => BTreeSet::new(),
+        RequestKind::Cancel | RequestKind::Retry | RequestKind::Event => BTreeSet::new(),
     })
 }
 
@@ -134,7 +134,7 @@ pub fn plan(
         RequestKind::Sync => syncs(&view, &distributions),
         RequestKind::Refresh => refreshes(&view, &distributions, changed),
         RequestKind::Rollback => rollbacks(&view, &distributions),
-        RequestKind::Cancel | RequestKind::Retry | RequestKind::Collect => Ok(Vec::new()),
+        RequestKind::Cancel | RequestKind::Retry | RequestKind::Collect | RequestKind::Event => Ok(Vec::new()),
     }
 }
 

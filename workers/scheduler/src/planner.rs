@@ -97,6 +97,10 @@ async fn carry_out(
             let jobs = collect(tools, &fleet, request, pending.origin == records::COLLECTIONS_ORIGIN).await?;
             insert(tools, request, jobs).await
         }
+        RequestKind::Event => {
+            let due = tools.records.post_events(request).await?;
+            Ok(Some(format!("{due} schedules are due by it")))
+        }
         RequestKind::Retry => {
             let jobs = tools.records.retries(request.id, &request.selector.jobs).await?;
             insert(tools, request, jobs).await

@@ -13,7 +13,7 @@ use worker::{Context, ProgressHandle};
 
 use crate::fetch::manifest::{self, Manifest};
 use crate::fetch::{Fetch, Order};
-use crate::halt::{Halt, blocking, stopped};
+use crate::halt::{Halt, blocking, to_end};
 use crate::site::Site;
 use crate::store::{FrameRef, Store};
 use crate::target;
@@ -80,7 +80,7 @@ async fn wait_for_release(wait: Duration, context: &Context) -> Result<(), Halt>
     context.progress.step("locked");
     tokio::select! {
         () = tokio::time::sleep(wait) => Ok(()),
-        () = stopped(context) => Err(Halt::Stopped),
+        () = to_end(context) => Err(Halt::Stopped),
     }
 }
 
@@ -130,7 +130,7 @@ async fn install(
     };
     let work = blocking(move || work.install(&flag, &counters, &observe, way));
     tokio::pin!(work);
-    let mut stop = Box::pin(stopped(context));
+    let mut stop = Box::pin(to_end(context));
     let mut stopping = false;
     loop {
         tokio::select! {

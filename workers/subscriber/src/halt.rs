@@ -7,7 +7,7 @@ use crate::journal::JournalError;
 
 #[derive(Debug)]
 pub enum Halt {
-    /// A person cancelled it, or the site stops.
+    /// A person cancelled it, its window ended, or the site stops.
     Stopped,
     Fault(Fault),
 }
@@ -43,7 +43,7 @@ impl From<JournalError> for Halt {
     }
 }
 
-/// Ends when work is to stop, for whichever reason.
+/// Ends when work is to be dropped, for whichever reason.
 pub async fn stopped(context: &Context) {
     tokio::select! {
         () = context.cancel.cancelled() => {}
@@ -51,8 +51,17 @@ pub async fn stopped(context: &Context) {
     }
 }
 
-pub fn is_stopped(context: &Context) -> bool {
-    context.cancel.is_cancelled() || context.drain.is_cancelled()
+/// Ends when work that can end at a safe point is to do so.
+pub async fn to_end(context: &Context) {
+    tokio::select! {
+        () = stopped(context) => {}
+        () = context.closing.cancelled() => {}
+    }
+}
+
+/// Nothing more is to be begun.
+pub fn is_to_end(context: &Context) -> bool {
+    context.cancel.is_cancelled() || context.drain.is_cancelled() || context.closing.is_cancelled()
 }
 
 /// Runs `work` on a thread that may block.

@@ -18,6 +18,7 @@ use crate::journal::{Admission, Begin, Ended, Ending, Journal, JournalError, Ope
 use crate::orders::{InForce, Orders, Registered};
 use crate::site::Site;
 use crate::slots::{Slot, Slots};
+use crate::window::{self, Window};
 
 /// One message at a time: the others wait in the broker, where they can be seen and counted.
 const PREFETCH: u16 = 1;
@@ -212,6 +213,9 @@ impl LaneLoop {
             self.give_back(&job, delivery).await;
             return Ok(false);
         };
+        if let Some(window_end_ms) = window::over(job.task.stop_at_ms()) {
+            return self.end(&job, &Event::Stopped { window_end_ms }, delivery).await;
+        }
         let attempt = match self.tools.journal.begin(job.job).await? {
             Begin::Go { attempt, .. } => attempt,
             Begin::Gone => return Ok(true),
@@ -219,18 +223,22 @@ impl LaneLoop {
             Begin::TooManyTries { tries } => return self.end(&job, &too_many_tries(tries), delivery).await,
         };
         let begun = Instant::now();
-        let outcome = self.run_job(&job, attempt, &cancelled, &mut delivery).await;
+        let window = Window::watch(job.task.stop_at_ms(), &self.tools.drained);
+        let outcome = self.run_job(&job, attempt, &cancelled, &window, &mut delivery).await;
         drop(slot);
-        match outcome {
-            Some(Outcome::Yielded) => {
+        match (outcome, window.ended_ms()) {
+            (Some(Outcome::Yielded), Some(window_end_ms)) if !self.tools.drained.is_cancelled() => {
+                self.end(&job, &Event::Stopped { window_end_ms }, delivery).await
+            }
+            (Some(Outcome::Yielded), _) => {
                 self.give_back(&job, delivery).await;
                 Ok(false)
             }
-            Some(outcome) => {
+            (Some(outcome), _) => {
                 let event = outcome.into_event(begun.elapsed().as_millis() as i64);
                 self.end(&job, &event, delivery).await
             }
-            None => Ok(false),
+            (None, _) => Ok(false),
         }
     }
 
@@ -270,11 +278,13 @@ impl LaneLoop {
         job: &OpenJob,
         attempt: u32,
         cancelled: &Registered,
+        window: &Window,
         delivery: &mut Option<Delivery>,
     ) -> Option<Outcome> {
         let context = Context {
             cancel: cancelled.token.clone(),
-            drain: self.tools.drained.clone(),
+            drain: window.drain.clone(),
+            closing: window.closing.clone(),
             progress: self.tools.board.open(job.job, attempt),
         };
         let (site, work) = (self.tools.site.clone(), job.clone());
@@ -409,5 +419,6 @@ fn word(event: &Event) -> &'static str {
         Event::Failed { .. } => "failed",
         Event::Yielded {} => "yielded",
         Event::Cancelled {} => "cancelled",
+        Event::Stopped { .. } => "stopped",
     }
 }

@@ -26,6 +26,7 @@ mod standby;
 pub mod store;
 mod target;
 mod verify;
+mod window;
 
 pub use config::{Config, Retries};
 pub use own_process::LogWanted;

@@ -6,6 +6,7 @@ use std::time::Duration;
 use queue::{Outgoing, Queue};
 use schemas::{Beat, Presence, QueueName, SCHEMA, SubscriberName};
 use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
 
 use crate::journal::{Journal, JournalError};
 use crate::orders::Orders;
@@ -19,25 +20,30 @@ pub struct PresenceLoop {
     pub url: Option<String>,
     pub public_key: String,
     pub every: Duration,
+    /// This start of the site.
+    pub run: Uuid,
     pub shutdown: CancellationToken,
 }
 
+/// How long the last word may take: the site does not stay for it.
+const LAST_PATIENCE: Duration = Duration::from_secs(2);
+
 impl PresenceLoop {
     /// At once, at every change of settings, and then by the clock.
-    pub async fn run(self) {
+    pub async fn run(self) -> PresenceLoop {
         let mut in_force = self.orders.watch();
         let mut version = self.settings_version();
         let mut ticks = tokio::time::interval(self.every);
         ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
             tokio::select! {
-                () = self.shutdown.cancelled() => return,
-                _ = ticks.tick() => self.say().await,
+                () = self.shutdown.cancelled() => return self,
+                _ = ticks.tick() => self.say(false).await,
                 changed = in_force.changed() => {
                     let now = self.settings_version();
                     if changed.is_ok() && now != version {
                         version = now;
-                        self.say().await;
+                        self.say(false).await;
                     }
                 }
             }
@@ -48,8 +54,15 @@ impl PresenceLoop {
         self.orders.settings().map_or(0, |s| s.version)
     }
 
-    async fn say(&self) {
-        let presence = match self.presence().await {
+    /// The site stops in order.
+    pub async fn last(&self) {
+        if tokio::time::timeout(LAST_PATIENCE, self.say(true)).await.is_err() {
+            tracing::debug!("nobody was told that this site stops");
+        }
+    }
+
+    async fn say(&self, stopping: bool) {
+        let presence = match self.presence(stopping).await {
             Ok(presence) => presence,
             Err(error) => return tracing::warn!(%error, "no presence can be sent"),
         };
@@ -64,7 +77,7 @@ impl PresenceLoop {
         }
     }
 
-    async fn presence(&self) -> Result<Presence, JournalError> {
+    async fn presence(&self, stopping: bool) -> Result<Presence, JournalError> {
         Ok(Presence {
             schema: SCHEMA,
             subscriber: self.site.clone(),
@@ -74,6 +87,8 @@ impl PresenceLoop {
             public_key: self.public_key.clone(),
             settings_version: self.settings_version(),
             open_jobs: self.journal.in_hand().await?,
+            run: Some(self.run),
+            stopping,
         })
     }
 }

@@ -90,7 +90,10 @@ pub async fn run(
     reports.close();
     let _ = tokio::time::timeout(REPORT_PATIENCE, reports.wait()).await;
     reporter.close(REPORT_PATIENCE).await;
-    let _ = tokio::join!(presence, progress, told);
+    let (presence, ..) = tokio::join!(presence, progress, told);
+    if let Ok(presence) = presence {
+        presence.last().await;
+    }
     if let Some(serving) = serving {
         serving.ended().await;
     }
@@ -198,6 +201,7 @@ impl Opened {
             url: config.public_url.clone().filter(|_| bound.is_some()).or(bound),
             public_key: self.key.public_hex(),
             every: config.presence_every,
+            run: uuid::Uuid::now_v7(),
             shutdown,
         }
     }

@@ -47,7 +47,11 @@ pub async fn run(
     let plan = fetch.plan(&manifest, held.clone()).await?;
     context.progress.set_totals(manifest.header.files, plan.bytes);
     let begun = Count::begun(&before);
-    let patched = with_notes(site, job, &fetch, &begun, fetch.patch(&manifest, plan, held)).await?;
+    let patched = with_notes(site, job, &fetch, &begun, fetch.patch(&manifest, plan, held)).await;
+    if patched.is_err() {
+        site.journal.note_transfer(job, &begun.transfer(&fetch)).await?;
+    }
+    let patched = patched?;
     let count = Count::new(&before, &manifest, &patched);
     site.journal.note_transfer(job, &count.transfer(&fetch)).await?;
     let brought = with_notes(site, job, &fetch, &count, fetch.bring(&manifest, patched.plan)).await;

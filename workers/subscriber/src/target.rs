@@ -76,6 +76,7 @@ mod tests {
             unchanged: Default::default(),
             other_targets: others.collect(),
             keep: None,
+            stop_at_ms: None,
         }
     }
 

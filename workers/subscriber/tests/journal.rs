@@ -74,6 +74,7 @@ fn send(name: &str, attempt: u32, n: u64) -> JobMessage {
             priority: Default::default(),
             sources: vec![ContentSource::ORIGIN],
             keep: None,
+            stop_at_ms: None,
         }),
         then: None,
         settings: None,
@@ -95,6 +96,7 @@ fn send_then_extract(name: &str, attempt: u32, n: u64) -> JobMessage {
         unchanged: Default::default(),
         other_targets: BTreeMap::new(),
         keep: None,
+        stop_at_ms: None,
     };
     let then = Some(Follow { job: job(&format!("{name}-extract")), attempt, task });
     JobMessage { then, ..send(name, attempt, n) }

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::{ArgGroup, Args, Subcommand, ValueEnum};
 use schemas::name::Kind;
-use schemas::{ChannelName, DistributionName, DistributorName, Lane, RequestId, Span, SubscriberName};
+use schemas::{ChannelName, DistributionName, DistributorName, EventName, Lane, RequestId, Span, SubscriberName};
 
 use super::roles::{DatabaseArgs, StorageArgs};
 
@@ -79,6 +79,11 @@ pub enum VerbCommand {
         after_help = "Example:\n  tidegate run build/antivirus --wait      (`tidegate schedules` lists the names)"
     )]
     Run(Verb<RunArgs>),
+    /// Says that something has happened: the schedules that wait for it are due
+    #[command(
+        after_help = "Example:\n  tidegate event maintenance-begins      (for schedules with `event: maintenance-begins`)"
+    )]
+    Event(Verb<EventArgs>),
     /// Follows a request to its end
     Wait(Verb<WaitArgs>),
     /// Goes back to an earlier revision that the subscriber still holds
@@ -241,6 +246,14 @@ pub struct RunArgs {
     pub wait: bool,
     #[arg(long, value_name = "TIME", requires = "wait")]
     pub timeout: Option<Span>,
+}
+
+#[derive(Debug, Clone, Args)]
+pub struct EventArgs {
+    #[arg(value_name = "EVENT", required = true)]
+    pub events: Vec<EventName>,
+    #[command(flatten)]
+    pub follow: FollowArgs,
 }
 
 #[derive(Debug, Clone, Subcommand)]

@@ -9,8 +9,8 @@ use super::follow::{self, Follow, RequestEnd};
 use super::http::segment;
 use super::{Client, ClientError, Outcome};
 use crate::args::verbs::{
-    BuildArgs, CancelArgs, ExtractArgs, FollowArgs, Form, RefreshArgs, RetryArgs, RollbackArgs, RunArgs, SendArgs,
-    SyncArgs, WaitArgs,
+    BuildArgs, CancelArgs, EventArgs, ExtractArgs, FollowArgs, Form, RefreshArgs, RetryArgs, RollbackArgs, RunArgs,
+    SendArgs, SyncArgs, WaitArgs,
 };
 use crate::output;
 
@@ -49,6 +49,12 @@ pub async fn sync(client: Client, args: SyncArgs, form: Form) -> Result<Outcome,
 pub async fn refresh(client: Client, args: RefreshArgs, form: Form) -> Result<Outcome, ClientError> {
     let mut request = request(RequestKind::Refresh, &args.follow);
     request.selector.distributors = args.distributors;
+    hand_in(&client, &request, &args.follow, form).await
+}
+
+pub async fn event(client: Client, args: EventArgs, form: Form) -> Result<Outcome, ClientError> {
+    let mut request = request(RequestKind::Event, &args.follow);
+    request.selector.events = args.events;
     hand_in(&client, &request, &args.follow, form).await
 }
 

@@ -174,17 +174,34 @@ fn every_hostile_definition_is_refused_with_its_stable_code() {
             "value-unknown",
             "subscribers.s1.extract.catch_up",
         ),
-        // what is read and not acted on yet
-        (subscriber("extract: { event: startup }"), "later-version", "subscribers.s1.extract.event"),
-        (subscriber("extract: { after: s2, delay: 30m }"), "later-version", "subscribers.s1.extract.after"),
+        // events, other extractions, windows that end
+        (subscriber("extract: { event: '../startup' }"), "event-invalid", "subscribers.s1.extract.event"),
+        (subscriber("extract: { event: '' }"), "event-invalid", "subscribers.s1.extract.event"),
+        (subscriber("extract: { event: [startup] }"), "wrong-type", "subscribers.s1.extract.event"),
+        (subscriber(&format!("extract: {{ event: {long} }}")), "event-invalid", "subscribers.s1.extract.event"),
+        (subscriber("extract: { event: startup, at: '03:00' }"), "schedule-option-unfit", "subscribers.s1.extract.at"),
+        (subscriber("extract: { event: startup, after: s2 }"), "schedule-kind-doubled", "subscribers.s1.extract.after"),
         (
-            subscriber("extract: { daily: all, window: '20:00-05:00', stop_at_end: true }"),
-            "later-version",
+            subscriber("extract: { event: startup, stop_at_end: true }"),
+            "schedule-option-unfit",
+            "subscribers.s1.extract.stop_at_end",
+        ),
+        (subscriber("extract: { after: 'S 2' }"), "name-invalid", "subscribers.s1.extract.after"),
+        (subscriber("extract: { after: s2, delay: -1m }"), "span-invalid", "subscribers.s1.extract.delay"),
+        (subscriber("extract: { after: s2, delay: 32d }"), "span-invalid", "subscribers.s1.extract.delay"),
+        (
+            subscriber("extract: { daily: all, at: '03:00', stop_at_end: true }"),
+            "schedule-option-unfit",
             "subscribers.s1.extract.stop_at_end",
         ),
         (
-            subscriber("extract: { daily: all, at: '03:00', overlap: beside }"),
-            "later-version",
+            subscriber("extract: { daily: all, window: '20:00-05:00', stop_at_end: 1 }"),
+            "wrong-type",
+            "subscribers.s1.extract.stop_at_end",
+        ),
+        (
+            subscriber("extract: { daily: all, at: '03:00', overlap: aside }"),
+            "value-unknown",
             "subscribers.s1.extract.overlap",
         ),
         (subscriber("extract: 10m"), "schedule-unknown", "subscribers.s1.extract"),
@@ -254,7 +271,7 @@ fn a_message_names_file_line_field_and_what_is_allowed() {
         listed(&errors),
         "test.yaml:5: channels.protect.send: unknown schedule kind `dayly` (`daily`?); \
          allowed here: never, immediately, or one of once, every, daily, weekly, monthly, yearly, cron, \
-         such as `{ every: 10m }` or `{ monthly: second tuesday, at: \"02:00\" }`"
+         event, after, such as `{ every: 10m }` or `{ monthly: second tuesday, at: \"02:00\" }`"
     );
     let errors = yaml("subscribers:\n  paris:\n    time_zome: UTC\n").unwrap_err();
     assert!(listed(&errors).starts_with("test.yaml:3: subscribers.paris.time_zome: unknown field `time_zome` (`time_zone`?); allowed here: title, labels,"));

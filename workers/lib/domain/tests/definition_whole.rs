@@ -77,6 +77,80 @@ fn a_loop_of_parents_is_refused_once_and_told_in_order() {
 }
 
 #[test]
+fn extractions_that_wait_for_each_other_are_refused_once_and_told_in_order() {
+    let text = "subscribers:\n  a: { extract: { after: b } }\n  b: { extract: { after: c } }\n  c: { extract: { after: a } }\n  \
+                d: { extract: { after: a } }\n";
+    let errors = on_fleet(text).unwrap_err();
+    assert_eq!(codes(&errors), ["after-loop"]);
+    assert!(errors[0].message.contains("a -> b -> c -> a"), "{}", errors[0]);
+    assert!(refused("subscribers: { a: { extract: { after: a } } }", "after-loop").contains("a -> a"));
+    let through_existing =
+        "subscribers: { region: { extract: { after: paris } }, paris: { extract: { after: region } } }";
+    assert!(refused(through_existing, "after-loop").contains("paris -> region -> paris"));
+    assert!(on_fleet("subscribers: { a: { extract: { after: b } }, b: { extract: { after: paris } } }").is_ok());
+}
+
+#[test]
+fn what_an_extraction_comes_after_exists_and_keeps_existing() {
+    let error = refused("subscribers: { a: { extract: { after: pariss } } }", "reference-unknown");
+    assert!(error.contains("did you mean `paris`?"), "{error}");
+    let after = on_fleet("subscribers: { a: { extract: { after: paris } } }").unwrap().definitions;
+    let named: Vec<String> = references(Kind::Subscriber, "paris", &after).iter().map(ToString::to_string).collect();
+    assert!(named.contains(&"subscribers.a.extract.after".to_owned()), "{named:?}");
+    let renamed = applied("subscribers: { lutetia: { renamed_from: paris, extract: never } }", &after).definitions;
+    let a = serde_json::to_value(&renamed.subscribers[&"a".try_into().unwrap()]).unwrap();
+    assert_eq!(a["extract"]["after"], "lutetia");
+}
+
+#[test]
+fn an_extraction_after_one_that_never_comes_is_warned_of() {
+    let text = "subscribers: { lyon: { extract: { after: region }, variables: { VOL: /srv } } }
+channels: { protect: { distributions: [av], send: immediately, subscriptions: [paris, lyon] } }";
+    let warned = on_fleet(text).unwrap().warnings;
+    let found = warned.iter().find(|warning| warning.code == "after-never").unwrap_or_else(|| panic!("{warned:?}"));
+    assert!(found.to_string().contains("`lyon` never extracts av"), "{found}");
+    let sound = on_fleet(&text.replace("after: region", "after: paris")).unwrap().warnings;
+    assert!(sound.iter().all(|warning| warning.code != "after-never"), "{sound:?}");
+}
+
+#[test]
+fn a_schedule_that_nobody_would_heed_where_it_stands_is_refused() {
+    let window = "{ daily: all, window: '20:00-05:00', stop_at_end: true }";
+    for (text, code, field) in [
+        (
+            "distributors: { d: { refresh: { after: paris } } }".to_owned(),
+            "schedule-kind-unfit",
+            "distributors.d.refresh.after",
+        ),
+        (
+            format!("distributors: {{ d: {{ refresh: {window} }} }}"),
+            "schedule-option-unfit",
+            "distributors.d.refresh.stop_at_end",
+        ),
+        (
+            format!("distributions: {{ b: {} /srv/b }} }}", AV.replace("build: never", "build: { after: paris }")),
+            "schedule-kind-unfit",
+            "distributions.b.build.after",
+        ),
+        (
+            format!("distributions: {{ b: {} /srv/b }} }}", AV.replace("build: never", &format!("build: {window}"))),
+            "schedule-option-unfit",
+            "distributions.b.build.stop_at_end",
+        ),
+        (
+            "channels: { c: { distributions: [av], send: { after: paris } } }".to_owned(),
+            "schedule-kind-unfit",
+            "channels.c.send.after",
+        ),
+    ] {
+        let error = refused(&text, code);
+        assert!(error.contains(field), "{text}: {error}");
+    }
+    assert!(on_fleet(&format!("channels: {{ c: {{ distributions: [av], send: {window} }} }}")).is_ok());
+    assert!(on_fleet(&format!("subscribers: {{ a: {{ extract: {window} }} }}")).is_ok());
+}
+
+#[test]
 fn a_subscriber_stands_once_in_a_hierarchy() {
     let text = "hierarchies:\n  h:\n    routes:\n      region: { paris: {} }\n      paris: {}\n";
     let error = refused(text, "hierarchy-doubled");

@@ -159,6 +159,7 @@ impl Beside {
                 priority: Priority::from_rank(job.raw.priority),
                 sources: self.sources(job, &relays)?,
                 keep: self.keeps.get(&job.raw.distribution).copied(),
+                stop_at_ms: job.raw.stop_at_ms,
             })),
             Template::Extract { .. } => Ok(Task::Extract(self.extract(job, template, job.raw.revision)?)),
             Template::Collect { .. } => {
@@ -209,6 +210,7 @@ impl Beside {
             unchanged,
             other_targets,
             keep: self.keeps.get(&job.raw.distribution).copied(),
+            stop_at_ms: job.raw.stop_at_ms,
         })
     }
 

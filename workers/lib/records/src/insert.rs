@@ -15,7 +15,7 @@ use crate::db::{Records, RecordsError, clock_ms};
 use crate::finish::{self, Ended};
 use crate::publish::ToPublish;
 use crate::retention::CollectTimes;
-use crate::{lanes, promote, retention, sql};
+use crate::{lanes, promote, retention, schedules, sql};
 
 /// A job that a planner decided on.
 #[derive(Debug, Clone)]
@@ -192,6 +192,7 @@ async fn insert_step(
     set_down(tx, jobs, known).await?;
     insert_waits(tx, jobs, known).await?;
     link(tx, request, jobs, known).await?;
+    schedules::bind(tx, request, jobs, known).await?;
     finish::finish(tx, &superseded, now_ms).await?;
     let publish = promote::promote(tx, locked, now_ms).await?;
     Ok(Inserted { new: new as usize, attached: jobs.len() - new as usize, superseded: superseded.len(), publish })

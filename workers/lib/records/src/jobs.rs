@@ -8,7 +8,7 @@ use crate::db::RecordsError;
 
 /// The columns of `Raw`, for SELECT.
 pub(crate) const COLUMNS: &str = "id, request_id, kind, lane, distributor, distribution, channel, subscriber, revision, priority, \
-    state, attempt, attempts_max, task, carried_by, publications, cancel_requested_ms, claimed_until_ms";
+    state, attempt, attempts_max, task, carried_by, publications, cancel_requested_ms, claimed_until_ms, stop_at_ms";
 
 #[derive(Debug, Clone, FromQueryResult)]
 pub(crate) struct Raw {
@@ -30,6 +30,7 @@ pub(crate) struct Raw {
     pub publications: i32,
     pub cancel_requested_ms: Option<i64>,
     pub claimed_until_ms: i64,
+    pub stop_at_ms: Option<i64>,
 }
 
 /// What others need to know of a job.

@@ -15,6 +15,14 @@ pub struct Term {
     pub until_ms: i64,
 }
 
+/// A lease as it stands, in force or run out.
+#[derive(Debug, Clone, PartialEq, Eq, FromQueryResult)]
+pub struct Lease {
+    pub holder: String,
+    pub term: i64,
+    pub until_ms: i64,
+}
+
 #[derive(FromQueryResult)]
 struct Row {
     holder: String,
@@ -33,6 +41,12 @@ impl Records {
             RETURNING holder, term, until_ms";
         let row: Option<Row> = sql::row(self.writer(), text, vec![name.into(), holder.into(), ttl_ms.into()]).await?;
         Ok(row.map(|r| Term { name, holder: r.holder, term: r.term, until_ms: r.until_ms }))
+    }
+
+    /// As anybody holds it; `None` if nobody ever did.
+    pub async fn lease(&self, name: &'static str) -> Result<Option<Lease>, RecordsError> {
+        let text = "SELECT holder, term, until_ms FROM tide_leases WHERE name = $1";
+        Ok(sql::row(self.reader(), text, vec![name.into()]).await?)
     }
 
     /// Gives the lease up, so that another need not wait for its end.

@@ -36,7 +36,7 @@ pub use dead_letters::DeadLetter;
 pub use definitions::{Applied, Change, Fleet, ObjectChange};
 pub use insert::{Inserted, OnBad, PlannedJob, PlannedWait, Template};
 pub use jobs::JobRow;
-pub use leases::Term;
+pub use leases::{Lease, Term};
 pub use origin::KeptStore;
 pub use publish::{Published, ToPublish};
 pub use query::{Rows, Sheet};
@@ -46,7 +46,7 @@ pub use results::Recorded;
 pub use retention::{
     CollectTimes, DueStore, Fate, Garbage, GarbagePlan, ORIGIN as COLLECTIONS_ORIGIN, Retired, Retirement,
 };
-pub use schedules::{Fired, ScheduleRow, Settling};
+pub use schedules::{Fired, OwnEvent, ScheduleRow, Settling};
 pub use sites::{ControlToSend, SiteRow};
 pub use snapshot::{Held, Revision, Snapshot};
 pub use sweep::{Swept, Thresholds};

@@ -20,6 +20,7 @@ use crate::insert::Template;
 use crate::jobs::JobRow;
 use crate::publish::ToPublish;
 use crate::retention::CollectTimes;
+use crate::schedules::{self, Resumption};
 use crate::{lanes, promote};
 
 /// What a batch came to.
@@ -49,6 +50,7 @@ impl Records {
         let locked = lanes::lock(&tx, &names).await?;
         let mut batch = Batch { rows: promote::load(&tx, ids).await?, now_ms, ..Batch::default() };
         batch.verdicts = verdicts(&tx, &batch.rows, reports).await?;
+        batch.resumptions = schedules::resumptions(&tx, &batch.rows, reports, now_ms).await?;
         for report in reports {
             batch.apply(report)?;
         }
@@ -77,6 +79,9 @@ struct Batch {
     sends: Vec<(JobId, schemas::ChannelName)>,
     /// Of builds that name what is condemned, by job and attempt.
     verdicts: HashMap<(String, u32), Verdict>,
+    /// When jobs that their window's end stopped go on.
+    resumptions: HashMap<String, Resumption>,
+    stops: BTreeMap<String, Resumption>,
     rescued: Vec<(StoreId, Vec<String>)>,
     held: Vec<Held>,
     collected: Vec<Collected>,
@@ -147,7 +152,7 @@ impl Batch {
             Event::Started {} => Happening::Started { attempt: report.attempt },
             Event::Succeeded { .. } => Happening::Succeeded,
             Event::Failed { fault, .. } => Happening::Failed { attempt: report.attempt, permanent: fault.permanent },
-            Event::Yielded {} => Happening::Yielded { attempt: report.attempt },
+            Event::Yielded {} | Event::Stopped { .. } => Happening::Yielded { attempt: report.attempt },
             Event::Cancelled {} => Happening::Cancelled,
         };
         match row.standing().after(happening) {
@@ -155,6 +160,7 @@ impl Batch {
             Move::To(State::Running) => self.started(&id, report),
             Move::To(state) => self.end(&id, state, report)?,
             Move::Retry { attempt } => self.retry(&id, attempt, report),
+            Move::Return if matches!(report.event, Event::Stopped { .. }) => self.stopped(&id, report),
             Move::Return => self.give_back(&id, report),
         }
         Ok(())
@@ -230,6 +236,20 @@ impl Batch {
         self.event(id, report, "yielded", None);
     }
 
+    /// Its window ended: it waits for the next one, with the reason, and what the site has it keeps.
+    fn stopped(&mut self, id: &str, report: &Report) {
+        let goes_on = self.resumptions.get(id).copied();
+        self.set_state(id, State::Waiting);
+        let change = self.change(id);
+        change.state = Some(State::Waiting);
+        change.unpublish = true;
+        change.not_before_ms = goes_on.map_or(0, |goes_on| goes_on.not_before_ms);
+        change.error_code = Some(schedules::STOPPED.to_owned());
+        change.error = Some("its window has ended; it goes on when that opens again, with what it has".to_owned());
+        self.stops.extend(goes_on.map(|goes_on| (id.to_owned(), goes_on)));
+        self.event(id, report, "stopped", Some(schedules::STOPPED.to_owned()));
+    }
+
     fn end(&mut self, id: &str, state: State, report: &Report) -> Result<(), RecordsError> {
         self.set_state(id, state);
         let now_ms = self.now_ms;
@@ -248,7 +268,7 @@ impl Batch {
                 change.error_code = Some(fault.code.clone());
                 change.error = Some(fault.message.clone());
             }
-            Event::Started {} | Event::Yielded {} | Event::Cancelled {} => {}
+            Event::Started {} | Event::Yielded {} | Event::Cancelled {} | Event::Stopped { .. } => {}
         }
         self.ended.push(Ended { job: id.to_owned(), state });
         Ok(())

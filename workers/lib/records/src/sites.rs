@@ -37,12 +37,19 @@ struct SettingsRow {
 impl Records {
     /// A site lives: where, under which key, with which open jobs. Its silence ends. Sites that are not defined are ignored;
     /// a key that was recorded once is not replaced by another (trust on first use).
+    /// The last presence of a run says only that.
     pub async fn presence(&self, presence: &Presence) -> Result<bool, RecordsError> {
+        // Before the row says that this run is known: what fails half-way is done again by the next presence.
+        self.site_side(presence).await?;
+        if presence.stopping {
+            return Ok(true);
+        }
         let text = "INSERT INTO tide_sites (subscriber, public_key, url, program_version, settings_version, first_presence_ms,
-                presence_ms, open_jobs)
-            SELECT name, $2, $3, $4, $5, {now_ms}, {now_ms}, $6 FROM tide_objects WHERE kind = 'subscriber' AND name = $1
+                presence_ms, open_jobs, run)
+            SELECT name, $2, $3, $4, $5, {now_ms}, {now_ms}, $6, $7 FROM tide_objects WHERE kind = 'subscriber' AND name = $1
             ON CONFLICT (subscriber) DO UPDATE SET url = excluded.url, program_version = excluded.program_version,
                 settings_version = excluded.settings_version, open_jobs = excluded.open_jobs, silent_since_ms = NULL,
+                run = COALESCE(excluded.run, tide_sites.run),
                 first_presence_ms = COALESCE(tide_sites.first_presence_ms, excluded.first_presence_ms),
                 presence_before_ms = tide_sites.presence_ms, presence_ms = excluded.presence_ms,
                 public_key = COALESCE(tide_sites.public_key, excluded.public_key)";
@@ -53,6 +60,7 @@ impl Records {
             presence.version.clone().into(),
             (presence.settings_version as i64).into(),
             serde_json::to_string(&presence.open_jobs)?.into(),
+            presence.run.map(|run| run.to_string()).into(),
         ];
         let known = sql::exec(self.writer(), text, values).await? > 0;
         if presence.settings_version == 0 {

@@ -45,6 +45,8 @@ pub struct Context {
     pub cancel: CancellationToken,
     /// The time to drain is over: end with `Yielded`.
     pub drain: CancellationToken,
+    /// The job's window has ended: end what is under way, begin nothing more, and end with `Yielded`.
+    pub closing: CancellationToken,
     pub progress: ProgressHandle,
 }
 
@@ -54,6 +56,7 @@ impl Context {
         Context {
             cancel: CancellationToken::new(),
             drain: CancellationToken::new(),
+            closing: CancellationToken::new(),
             progress: ProgressHandle::detached(),
         }
     }

@@ -175,8 +175,12 @@ impl Shared {
 
     fn start(&self, message: JobMessage, in_hand: &InHand) -> JoinHandle<Outcome> {
         let perform = self.perform.clone();
-        let context =
-            Context { cancel: in_hand.cancel.clone(), drain: self.drain.clone(), progress: in_hand.progress.clone() };
+        let context = Context {
+            cancel: in_hand.cancel.clone(),
+            drain: self.drain.clone(),
+            closing: Default::default(),
+            progress: in_hand.progress.clone(),
+        };
         tokio::spawn(async move { perform.perform(&message, &context).await })
     }
 

@@ -171,7 +171,7 @@ impl<'a> Deliveries<'a> {
         self.extract(name, subscriber, channel, revision, send, false)
     }
 
-    /// Extracts what the subscriber holds, if it has not done so; a rollback's pin ends with it.
+    /// Extracts what the subscriber holds, or the revision that is asked for, if it has not done so; a rollback's pin ends with it.
     pub(super) fn extract_held(
         &mut self,
         name: &DistributionName,
@@ -180,10 +180,15 @@ impl<'a> Deliveries<'a> {
     ) -> Result<(), PlanFault> {
         let held = self.held(name, subscriber);
         let Some(stored) = held.stored else { return Ok(()) };
-        if held.extracted == Some(stored) && !self.view.force() {
+        let revision = self.view.request.options.revision.unwrap_or(stored);
+        let is_there = match self.view.request.options.revision {
+            Some(_) => held.extracted >= Some(revision),
+            None => held.extracted == Some(revision),
+        };
+        if is_there && !self.view.force() {
             return Ok(());
         }
-        self.extract(name, subscriber, channel, Some(stored), None, false)
+        self.extract(name, subscriber, channel, Some(revision), None, false)
     }
 
     /// Back to an earlier revision: what the site keeps of it does not travel again.

@@ -56,7 +56,9 @@ async fn one_round(fetch: &Fetch<'_>, index: &Arc<Index>, frames: Vec<u32>) -> R
     loop {
         let width = fetch.pace().now();
         let bytes_max = fetch.request_bytes.load(Relaxed).min(ASKED_BYTES_MAX / width as u64);
-        while under_way.len() < width
+        // What is under way when the window ends comes to its end: nothing that was fetched is fetched again.
+        while !fetch.context.closing.is_cancelled()
+            && under_way.len() < width
             && let Some(batch) = next_batch(index, &mut waiting, bytes_max)
         {
             under_way.push(request(fetch, index, batch));
@@ -70,6 +72,9 @@ async fn one_round(fetch: &Fetch<'_>, index: &Arc<Index>, frames: Vec<u32>) -> R
         fetch.pace().came(answered.stored_bytes, fetch.begun.elapsed());
         fetch.context.progress.add_bytes(answered.stored_bytes);
         left.extend(answered.left);
+    }
+    if !waiting.is_empty() {
+        return Err(Halt::Stopped);
     }
     left.sort_unstable();
     Ok(left)

@@ -24,7 +24,7 @@ use schemas::{Fault, RevisionRef, SourceBytes, StoreId};
 use worker::Context;
 
 use crate::config::{Retries, StepHook};
-use crate::halt::{Halt, blocking, is_stopped, stopped};
+use crate::halt::{Halt, blocking, is_to_end, stopped, to_end};
 use crate::store::{Store, StoreError};
 use manifest::Manifest;
 use supply::Supply;
@@ -188,7 +188,7 @@ impl<'a> Fetch<'a> {
 
     /// The wait before round `round` without progress; gives up after the last.
     async fn begin_round(&self, round: u32) -> Result<(), Halt> {
-        if is_stopped(self.context) {
+        if is_to_end(self.context) {
             return Err(Halt::Stopped);
         }
         if round >= self.depot.retries.rounds.max(1) {
@@ -200,7 +200,7 @@ impl<'a> Fetch<'a> {
         }
         let seed = getrandom::u64().unwrap_or_default();
         tokio::select! {
-            () = stopped(self.context) => Err(Halt::Stopped),
+            () = to_end(self.context) => Err(Halt::Stopped),
             () = tokio::time::sleep(worker::backoff(round - 1, seed)) => Ok(()),
         }
     }

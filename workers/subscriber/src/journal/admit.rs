@@ -45,6 +45,11 @@ impl Journal {
                 self.raise_highest(tx, message).await?;
                 Ok(Admission::InHand)
             }
+            // Its window ended; now there is another, and what came so far counts.
+            Known::Ended { event, .. } if fresh && is_stop(&event) => {
+                self.raise_highest(tx, message).await?;
+                self.take_up_again(tx, message).await
+            }
             Known::Ended { attempt, event } if !to_be_done_again(&event, attempt, message.attempt) => {
                 self.raise_highest(tx, message).await?;
                 self.repeat(tx, message, &event).await
@@ -70,6 +75,24 @@ impl Journal {
             self.take_follow(tx, message, follow, Some(message.job)).await?;
         }
         Ok(Admission::Taken)
+    }
+
+    async fn take_up_again(&self, tx: &mut SqliteConnection, message: &JobMessage) -> Result<Admission, JournalError> {
+        sqlx::query(
+            "UPDATE jobs SET attempt = ?, task = ?, priority = ?, after_job = NULL, tries = 0, event = NULL, confirmed = 0,
+                place = (SELECT MAX(place) + 1 FROM jobs) WHERE job = ?",
+        )
+        .bind(i64::from(message.attempt))
+        .bind(self.write_json(&message.task)?)
+        .bind(i64::from(priority_of(&message.task).rank()))
+        .bind(message.job.to_string())
+        .execute(&mut *tx)
+        .await
+        .map_err(|e| self.failed(e))?;
+        if let Some(follow) = &message.then {
+            self.take_follow(tx, message, follow, Some(message.job)).await?;
+        }
+        Ok(Admission::InHand)
     }
 
     /// The message's job has ended: its report goes again under the newest attempt, and what follows it is taken up if
@@ -186,6 +209,10 @@ impl Journal {
 /// A failure is worked on again when a newer attempt asks for it; success and cancellation are final.
 fn to_be_done_again(event: &Event, ended_attempt: u32, asked_attempt: u32) -> bool {
     matches!(event, Event::Failed { .. }) && asked_attempt > ended_attempt
+}
+
+fn is_stop(event: &Event) -> bool {
+    matches!(event, Event::Stopped { .. })
 }
 
 pub(super) fn priority_of(task: &Task) -> Priority {

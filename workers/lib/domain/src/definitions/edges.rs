@@ -2,9 +2,9 @@
 
 use std::fmt;
 
-use schemas::Definitions;
 use schemas::definitions::{Routes, Subscription, Tree};
 use schemas::name::Kind;
+use schemas::{Definitions, Schedule};
 use serde::Serialize;
 
 use super::places::{below, item};
@@ -61,6 +61,11 @@ pub(super) fn edges(definitions: &Definitions) -> Vec<Edge> {
     for (name, subscriber) in &definitions.subscribers {
         if let Some(parent) = &subscriber.parent {
             edges.add(Kind::Subscriber, name.as_str(), "parent", Kind::Subscriber, parent.as_str());
+        }
+        if let Some(Schedule::Rule(rule)) = &subscriber.extract
+            && let Some(awaited) = &rule.after
+        {
+            edges.add(Kind::Subscriber, name.as_str(), "extract.after", Kind::Subscriber, awaited);
         }
         for (index, distribution) in subscriber.opt_out.iter().enumerate() {
             let field = item("opt_out", index);

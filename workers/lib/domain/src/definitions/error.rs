@@ -40,6 +40,10 @@ pub mod code {
     pub const LABEL_INVALID: &str = "label-invalid";
     pub const SCHEDULE_UNKNOWN: &str = "schedule-unknown";
     pub const SCHEDULE_MISSING: &str = "schedule-missing";
+    /// This kind of schedule goes elsewhere.
+    pub const SCHEDULE_KIND_UNFIT: &str = "schedule-kind-unfit";
+    pub const SCHEDULE_OPTION_UNFIT: &str = crate::schedule::code::OPTION_UNFIT;
+    pub const AFTER_LOOP: &str = "after-loop";
     pub const SPAN_INVALID: &str = "span-invalid";
     pub const TIME_ZONE_UNKNOWN: &str = "time-zone-unknown";
     pub const TIME_ZONE_REQUIRED: &str = "time-zone-required";
@@ -57,6 +61,7 @@ pub mod code {
     /// Warnings.
     pub const UNKNOWN_VARIABLE: &str = "unknown-variable";
     pub const CHANNEL_EMPTY: &str = "channel-empty";
+    pub const AFTER_NEVER: &str = "after-never";
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]

@@ -16,6 +16,7 @@ mod fields;
 pub mod limits;
 mod places;
 mod rename;
+mod schedule_fit;
 mod schedule_shape;
 mod suggest;
 mod target_check;

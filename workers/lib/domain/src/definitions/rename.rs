@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use schemas::definitions::{Group, Routes, Subscription, Tree};
 use schemas::name::Kind;
-use schemas::{Definitions, SubscriberName};
+use schemas::{Definitions, Schedule, SubscriberName};
 use serde::Serialize;
 
 use super::declared::Declared;
@@ -189,6 +189,13 @@ fn rename_subscriber(definitions: &mut Definitions, old: &str, new: &str) {
     move_key(&mut definitions.subscribers, old, new);
     let parents = definitions.subscribers.values_mut().filter_map(|subscriber| subscriber.parent.as_mut());
     parents.for_each(|parent| swap(parent, old, new));
+    for subscriber in definitions.subscribers.values_mut() {
+        if let Some(Schedule::Rule(rule)) = &mut subscriber.extract
+            && let Some(awaited) = &mut rule.after
+        {
+            swap(awaited, old, new);
+        }
+    }
     definitions.hierarchies.values_mut().for_each(|hierarchy| rename_in_tree(&mut hierarchy.routes, old, new));
     for distributor in definitions.distributors.values_mut() {
         if let Some(Routes::Tree(tree)) = &mut distributor.routes {

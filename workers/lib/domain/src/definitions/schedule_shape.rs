@@ -9,7 +9,7 @@ use super::suggest::nearest;
 use crate::schedule::{self, Setting};
 
 const ALLOWED: &str = "allowed here: never, immediately, or one of once, every, daily, weekly, monthly, yearly, cron, \
-                       such as `{ every: 10m }` or `{ monthly: second tuesday, at: \"02:00\" }`";
+                       event, after, such as `{ every: 10m }` or `{ monthly: second tuesday, at: \"02:00\" }`";
 const WORDS: [&str; 2] = ["never", "immediately"];
 
 /// What the value of an option is, before its text is read.
@@ -55,9 +55,6 @@ const OPTIONS: [(&str, Form, &str); 22] = [
     ("catch_up", Form::Word(&["one", "none", "all"]), "catch_up: none"),
     ("overlap", Form::Word(&["queue", "skip", "beside"]), "overlap: skip"),
 ];
-
-/// Kinds and words that are read and explained, and that no scheduler acts on yet: accepted, they would be a silent `never`.
-const LATER_KINDS: [&str; 2] = ["event", "after"];
 
 pub(super) fn check(checker: &mut Checker<'_>, value: &Value, field: &str) {
     match value {
@@ -150,23 +147,6 @@ fn read(checker: &mut Checker<'_>, map: &Map<String, Value>, field: &str) {
         for fault in faults {
             let path = if fault.field.is_empty() { field.to_owned() } else { below(field, fault.field) };
             checker.add(fault.code, &path, printable(&fault.message), fault.example);
-        }
-        return;
-    }
-    refuse_later(checker, map, field);
-}
-
-fn refuse_later(checker: &mut Checker<'_>, map: &Map<String, Value>, field: &str) {
-    let later = |name: &str| match (name, map.get(name)) {
-        (_, None) => None,
-        ("stop_at_end", Some(value)) => (*value == Value::Bool(true)).then(|| "`stop_at_end: true`".to_owned()),
-        ("overlap", Some(value)) => (*value == "beside").then(|| "`overlap: beside`".to_owned()),
-        (_, Some(_)) => Some(format!("schedule kind `{name}`")),
-    };
-    for name in LATER_KINDS.into_iter().chain(["stop_at_end", "overlap"]) {
-        if let Some(what) = later(name) {
-            let message = format!("{what} comes with a later version");
-            checker.add(code::LATER_VERSION, &below(field, name), message, ALLOWED);
         }
     }
 }

@@ -12,6 +12,7 @@ use super::edges::edges;
 use super::error::{DefinitionError, Findings, Warning, code};
 use super::places::{Places, below, item};
 use super::rename::{self, Rename, renames};
+use super::schedule_fit;
 use super::target_check;
 use crate::effective::distributor_zone;
 use crate::targets::{Target, targets};
@@ -38,6 +39,8 @@ pub fn validate(declared: &Declared, existing: &Definitions) -> Result<Accepted,
     fleet.hierarchies_hold_each_once(&mut findings);
     fleet.nothing_is_listed_twice(&mut findings);
     fleet.schedules_are_given(&mut findings);
+    schedule_fit::each_fits_its_place(&fleet, &mut findings);
+    schedule_fit::extractions_form_no_loop(&fleet, &mut findings);
     fleet.zones_agree(&mut findings);
     fleet.deletes_first_only_at_one(&mut findings);
     target_check::targets_are_sound_and_apart(&fleet, &mut findings);
@@ -45,6 +48,7 @@ pub fn validate(declared: &Declared, existing: &Definitions) -> Result<Accepted,
         return Err(findings.sorted());
     }
     let mut warnings = fleet.empty_channels();
+    warnings.extend(schedule_fit::extractions_that_never_come(&fleet));
     warnings.extend(target_check::unknown_variables(&fleet));
     Ok(Accepted { warnings, renames, definitions })
 }

@@ -36,7 +36,13 @@ impl Schedule {
             Declared::Word(word) => {
                 let kind = if *word == ScheduleWord::Never { Kind::Never } else { Kind::Immediately };
                 let zone = zone(setting.zone).map_err(|fault| vec![fault])?;
-                Ok(Schedule { kind, zone, catch_up: Default::default(), overlap: Default::default() })
+                Ok(Schedule {
+                    kind,
+                    zone,
+                    catch_up: Default::default(),
+                    overlap: Default::default(),
+                    stop_at_end: false,
+                })
             }
             Declared::Rule(rule) => Reader { rule, setting, faults: Vec::new() }.read(),
         }
@@ -62,6 +68,7 @@ impl Reader<'_> {
                 zone,
                 catch_up: self.rule.catch_up.unwrap_or_default(),
                 overlap: self.rule.overlap.unwrap_or_default(),
+                stop_at_end: self.rule.stop_at_end.unwrap_or_default(),
             };
             if !schedule.is_timed() || schedule.next(i64::MIN / 2).or_else(|| schedule.next(first_ms())).is_some() {
                 return Ok(schedule);
@@ -124,7 +131,8 @@ impl Reader<'_> {
         let with_window: &[&str] = &["every", "daily", "weekly", "monthly", "yearly"];
         let by_date: &[&str] = &["monthly", "yearly"];
         let timed: &[&str] = &["once", "every", "daily", "weekly", "monthly", "yearly", "cron"];
-        let given: [(&'static str, bool, &[&str]); 12] = [
+        let all_but_after: &[&str] = &["once", "every", "daily", "weekly", "monthly", "yearly", "cron", "event"];
+        let given: [(&'static str, bool, &[&str]); 13] = [
             ("dialect", r.dialect.is_some(), &["cron"]),
             ("from", r.from.is_some(), &["every"]),
             ("at", r.at.is_some(), on_days),
@@ -137,6 +145,7 @@ impl Reader<'_> {
             ("delay", r.delay.is_some(), &["after"]),
             ("time_zone", r.time_zone.is_some(), timed),
             ("catch_up", r.catch_up.is_some(), timed),
+            ("overlap", r.overlap.is_some(), all_but_after),
         ];
         for (option, given, kinds) in given {
             if given && !kinds.contains(&kind) {

@@ -5,7 +5,7 @@ use schemas::Span;
 use schemas::schedule::{CatchUp, Overlap, ShortMonth};
 
 use super::days::{DayInMonth, Days, Weekdays};
-use super::judge::CAUGHT_UP_MAX;
+use super::judge::{BESIDE_MAX, CAUGHT_UP_MAX};
 use super::opening::Opening;
 use super::text::WEEKDAYS;
 use super::{Kind, Schedule};
@@ -51,9 +51,17 @@ impl Schedule {
 
     /// What its options and the calendar do to it, a sentence each.
     pub fn notes(&self) -> Vec<String> {
-        if !self.is_timed() {
-            return Vec::new();
-        }
+        let mut notes = match &self.kind {
+            Kind::Never | Kind::Immediately => return Vec::new(),
+            Kind::Event(event) => event_notes(event),
+            Kind::After { .. } => return after_notes(),
+            _ => self.timed_notes(),
+        };
+        notes.push(self.overlap_note());
+        notes
+    }
+
+    fn timed_notes(&self) -> Vec<String> {
         let mut notes = Vec::new();
         if let Kind::Days(days, opening) = &self.kind {
             notes.extend(days.notes());
@@ -62,6 +70,12 @@ impl Schedule {
             }
             if opening.random.is_some() {
                 notes.push("The random start is the same whenever the same occurrence is asked for.".to_owned());
+            }
+            if self.stop_at_end {
+                notes.push(
+                    "What runs when the window ends stops there, keeps what it has, and goes on in the next."
+                        .to_owned(),
+                );
             }
         }
         if !matches!(&self.kind, Kind::Elapsed { .. }) {
@@ -75,16 +89,40 @@ impl Schedule {
                 format!("Occurrences that were missed are made up for one after the other, the last {CAUGHT_UP_MAX}.")
             }
         });
-        notes.push(
-            match self.overlap {
-                Overlap::Queue => "While the last one's work still runs, one occurrence waits behind it.",
-                Overlap::Skip => "While the last one's work still runs, an occurrence is skipped.",
-                Overlap::Beside => "An occurrence runs beside the last one's work.",
-            }
-            .to_owned(),
-        );
         notes
     }
+
+    fn overlap_note(&self) -> String {
+        match self.overlap {
+            Overlap::Queue => "While the last one's work still runs, one occurrence waits behind it.".to_owned(),
+            Overlap::Skip => "While the last one's work still runs, an occurrence is skipped.".to_owned(),
+            Overlap::Beside => {
+                format!("Up to {BESIDE_MAX} occurrences run beside each other; further ones join the last of them.")
+            }
+        }
+    }
+}
+
+fn event_notes(event: &str) -> Vec<String> {
+    match event {
+        "startup" => {
+            vec!["For an extraction, when its subscriber starts; else when the control side starts.".to_owned()]
+        }
+        "shutdown" => {
+            vec![
+                "For an extraction, when its subscriber is stopped in order; else when the leading scheduler is."
+                    .to_owned(),
+            ]
+        }
+        _ => vec![format!("`tidegate event {event}` posts it, or a request of kind `event`; once for each request.")],
+    }
+}
+
+fn after_notes() -> Vec<String> {
+    vec![
+        "Each distribution and revision by itself, once both are there; as long as that extraction has not succeeded, nothing happens."
+            .to_owned(),
+    ]
 }
 
 impl Days {

@@ -9,6 +9,8 @@ use super::{Occurrence, Schedule};
 pub const ON_TIME_MS: i64 = 60_000;
 /// Missed occurrences of one schedule that `all` makes up for; what is older is told and left.
 pub const CAUGHT_UP_MAX: u64 = 100;
+/// Occurrences of one schedule whose work runs side by side (`overlap: beside`).
+pub const BESIDE_MAX: usize = 4;
 /// Missed occurrences are counted so far; the figure then means "so many or more".
 pub const COUNTED_MAX: u64 = 10_000;
 

@@ -20,7 +20,7 @@ use jiff::{Timestamp, ToSpan};
 pub use civil::{Zone, ZoneFault, zone_data_version};
 pub use compile::Setting;
 pub use fault::{ScheduleFault, code};
-pub use judge::{CAUGHT_UP_MAX, COUNTED_MAX, Judgement, Missed, ON_TIME_MS};
+pub use judge::{BESIDE_MAX, CAUGHT_UP_MAX, COUNTED_MAX, Judgement, Missed, ON_TIME_MS};
 use schemas::schedule::{CatchUp, Overlap};
 
 use cron::Cron;
@@ -51,6 +51,8 @@ pub struct Schedule {
     zone: Zone,
     pub catch_up: CatchUp,
     pub overlap: Overlap,
+    /// What runs when its window ends stops, and goes on in the next.
+    pub stop_at_end: bool,
 }
 
 #[derive(Debug, Clone)]
@@ -88,6 +90,29 @@ impl Schedule {
     /// True for the kinds that time alone makes due.
     pub fn is_timed(&self) -> bool {
         !matches!(self.kind, Kind::Never | Kind::Immediately | Kind::Event(_) | Kind::After { .. })
+    }
+
+    /// What it waits for, if that is not time: `event/NAME` or `after/SUBSCRIBER`.
+    pub fn awaits(&self) -> Option<String> {
+        match &self.kind {
+            Kind::Event(event) => Some(format!("event/{event}")),
+            Kind::After { subscriber, .. } => Some(format!("after/{subscriber}")),
+            _ => None,
+        }
+    }
+
+    /// How long after what it waits for it is due, in milliseconds.
+    pub fn delay_ms(&self) -> i64 {
+        match &self.kind {
+            Kind::After { delay_s, .. } => i64::try_from(*delay_s).unwrap_or(i64::MAX).saturating_mul(1_000),
+            _ => 0,
+        }
+    }
+
+    /// The first window that is open after this instant, or at it: when it opens, or this instant, and when it ends.
+    pub fn window_from(&self, at_ms: i64) -> Option<(i64, i64)> {
+        let opens_ms = if self.window_end(at_ms).is_some() { at_ms } else { self.next_opening(at_ms)? };
+        Some((opens_ms, self.window_end(opens_ms)?))
     }
 
     /// The IANA name of the zone that its local times are of.

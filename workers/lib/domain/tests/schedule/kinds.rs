@@ -116,6 +116,44 @@ fn a_random_start_is_the_same_whenever_it_is_asked_for_and_differs_by_seed() {
 }
 
 #[test]
+fn what_waits_for_something_else_than_time_says_for_what_and_how_long_after() {
+    for (rule, awaits, delay_ms) in [
+        (json!({ "event": "startup" }), "event/startup", 0),
+        (json!({ "event": "maintenance-begins", "overlap": "beside" }), "event/maintenance-begins", 0),
+        (json!({ "after": "paris" }), "after/paris", 0),
+        (json!({ "after": "paris", "delay": "30m" }), "after/paris", 1_800_000),
+    ] {
+        let read = schedule(rule.clone(), "UTC");
+        assert_eq!((read.awaits().as_deref(), read.delay_ms()), (Some(awaits), delay_ms), "{rule}");
+        assert!(!read.is_timed() && read.next(0).is_none() && !read.notes().is_empty(), "{rule}");
+    }
+    assert_eq!(schedule(json!({ "daily": "all", "at": "02:00" }), "UTC").awaits(), None);
+}
+
+#[test]
+fn the_next_window_begins_when_it_opens_or_now_if_it_is_open() {
+    let nightly = json!({ "daily": "all", "window": "20:00-05:00", "stop_at_end": true });
+    let read = schedule(nightly, "Europe/Paris");
+    assert!(read.stop_at_end);
+    let (evening, night) = (ms("2026-06-01T18:00:00Z"), ms("2026-06-02T03:00:00Z"));
+    assert_eq!(read.window_from(ms("2026-06-01T10:00:00Z")), Some((evening, night)));
+    assert_eq!(read.window_from(evening + 1), Some((evening + 1, night)));
+    assert_eq!(
+        read.window_from(night),
+        Some((ms("2026-06-02T18:00:00Z"), ms("2026-06-03T03:00:00Z"))),
+        "the end is outside"
+    );
+    let whole = schedule(json!({ "daily": "all", "window": "00:00-24:00" }), "UTC");
+    let midnight = ms("2026-06-02T00:00:00Z");
+    assert_eq!(
+        whole.window_from(midnight),
+        Some((midnight, ms("2026-06-03T00:00:00Z"))),
+        "one begins as the other ends"
+    );
+    assert_eq!(schedule(json!({ "daily": "all", "at": "02:00" }), "UTC").window_from(0), None);
+}
+
+#[test]
 fn schedules_are_told_in_words() {
     let paris = "Europe/Paris";
     for (rule, words) in [

@@ -48,6 +48,7 @@ fn wrong_schedules_are_refused_by_their_codes() {
         (json!({ "event": "../x" }), "event-invalid", "event"),
         (json!({ "event": "startup", "catch_up": "all" }), "schedule-option-unfit", "catch_up"),
         (json!({ "after": "Paris" }), "name-invalid", "after"),
+        (json!({ "after": "paris", "overlap": "skip" }), "schedule-option-unfit", "overlap"),
         (json!({ "after": "paris", "delay": "400d" }), "span-invalid", "delay"),
         (json!({ "cron": "* * * * *" }), "cron-dialect-missing", "cron"),
         (json!({ "cron": "0 0 30 2 *", "dialect": "croner" }), "schedule-never-happens", ""),

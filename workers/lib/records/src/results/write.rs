@@ -7,11 +7,12 @@ use sea_orm::{ConnectionTrait, Value};
 
 use super::Batch;
 use crate::db::RecordsError;
-use crate::{condemned, events, promote, requests, sql};
+use crate::{condemned, events, promote, requests, schedules, sql};
 
 impl Batch {
     pub(super) async fn write(&self, c: &impl ConnectionTrait) -> Result<(), RecordsError> {
         self.write_jobs(c).await?;
+        schedules::note_stops(c, &self.stops).await?;
         events::insert(c, &self.events).await?;
         self.write_revisions(c).await?;
         self.write_holdings(c).await?;

@@ -11,7 +11,7 @@ pub(super) const MISSED: &str = "occurrence-missed";
 /// The last one's work still ran, and the schedule says `overlap: skip`.
 pub(super) const SKIPPED: &str = "occurrence-skipped";
 /// The rule in the database is not one that this version reads.
-pub(super) const UNREADABLE: &str = "schedule-unreadable";
+const UNREADABLE: &str = "schedule-unreadable";
 
 pub(super) async fn missed(
     c: &impl ConnectionTrait,
@@ -24,6 +24,19 @@ pub(super) async fn missed(
         n => format!("{schedule}: {n} occurrences did not happen: no scheduler was there for them"),
     };
     write(c, MISSED, schedule, missed, &message, now_ms).await
+}
+
+/// One rule that cannot be read must not hold up the others.
+pub(super) async fn unreadable(
+    c: &impl ConnectionTrait,
+    schedule: &str,
+    nominal_ms: i64,
+    why: &RecordsError,
+    now_ms: i64,
+) -> Result<(), RecordsError> {
+    let missed = Missed { count: 1, first_nominal_ms: nominal_ms, last_nominal_ms: nominal_ms };
+    let message = format!("{schedule}: its rule cannot be read, and is due no more until it is applied anew: {why}");
+    write(c, UNREADABLE, schedule, &missed, &message, now_ms).await
 }
 
 pub(super) async fn write(

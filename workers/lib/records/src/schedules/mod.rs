@@ -2,12 +2,14 @@
 //!
 //! - `rows`: what `apply` writes.
 //! - `tick`: what is due becomes requests.
+//! - `due`: what an event or another's extraction makes due.
 //! - `overlap`: what becomes of an occurrence while the last one's work still runs.
 //! - `pile`: what becomes of it at a site that gets nothing done.
 //! - `windows`: what had not begun when its window closed begins no more.
 //! - `alerts`: what did not happen.
 
 mod alerts;
+mod due;
 mod overlap;
 mod pile;
 mod rows;
@@ -17,10 +19,12 @@ mod windows;
 use domain::schedule::{Schedule, ScheduleFault, Setting};
 use sea_orm::FromQueryResult;
 
+pub use due::OwnEvent;
 pub(crate) use pile::take_the_place;
 pub use rows::Settling;
 pub(crate) use rows::{rename, write};
 pub use tick::Fired;
+pub(crate) use windows::{Resumption, STOPPED, bind, note_stops, resumptions};
 
 use crate::db::{Records, RecordsError};
 use crate::sql;

@@ -3,6 +3,7 @@
 
 use std::collections::BTreeSet;
 
+use domain::schedule::BESIDE_MAX;
 use schemas::schedule::Overlap;
 use sea_orm::{DatabaseTransaction, FromQueryResult};
 
@@ -37,6 +38,9 @@ pub(super) async fn judge(
     row: &ScheduleRow,
     overlap: Overlap,
 ) -> Result<Verdict, RecordsError> {
+    if overlap == Overlap::Beside {
+        return beside(tx, row).await;
+    }
     let before = at_work(tx, row).await?;
     let is_unplanned = unplanned(tx, row).await?;
     match (overlap, before.as_slice()) {
@@ -53,6 +57,17 @@ pub(super) async fn judge(
         (Overlap::Queue, [.., last]) if is_unplanned || before.len() > 1 => Ok(Verdict::Join { request: last.clone() }),
         _ => Ok(Verdict::Start { only: Vec::new() }),
     }
+}
+
+/// It starts whatever still runs, up to so many: beyond them it joins the last.
+async fn beside(tx: &DatabaseTransaction, row: &ScheduleRow) -> Result<Verdict, RecordsError> {
+    let text =
+        "SELECT id FROM tide_requests WHERE schedule = $1 AND state IN ('accepted', 'open') ORDER BY created_ms, id";
+    let mut open = sql::texts(tx, text, vec![row.name.clone().into()]).await?;
+    Ok(match open.pop() {
+        Some(request) if open.len() + 1 >= BESIDE_MAX => Verdict::Join { request },
+        _ => Verdict::Start { only: Vec::new() },
+    })
 }
 
 pub(super) async fn is_at_work(tx: &DatabaseTransaction, row: &ScheduleRow) -> Result<bool, RecordsError> {

@@ -4,9 +4,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use schemas::schedule::Overlap;
 use sea_orm::{ConnectionTrait, DatabaseTransaction, FromQueryResult, Value};
 
-use super::ScheduleRow;
+use super::{COLUMNS, ScheduleRow};
 use crate::db::RecordsError;
 use crate::{finish, sql};
 
@@ -51,8 +52,11 @@ struct Link {
 }
 
 /// A request of a send schedule was planned: at its sites it is the one that waits now. What those between it and the oldest still wait for
-/// there is its own from here on, and they end.
+/// there is its own from here on, and they end. Occurrences that run beside each other have a bound of their own (`overlap`).
 pub(crate) async fn take_the_place(c: &impl ConnectionTrait, request: &str, now_ms: i64) -> Result<(), RecordsError> {
+    if is_beside(c, request).await? {
+        return Ok(());
+    }
     let text = format!(
         "SELECT o.request_id, o.job_id FROM (
             SELECT r.id AS request_id, j.id AS job_id,
@@ -77,6 +81,15 @@ pub(crate) async fn take_the_place(c: &impl ConnectionTrait, request: &str, now_
     let between: Vec<String> = between.into_keys().collect();
     finish::complete_requests(c, &between, now_ms).await?;
     Ok(())
+}
+
+async fn is_beside(c: &impl ConnectionTrait, request: &str) -> Result<bool, RecordsError> {
+    let columns = COLUMNS.replace(", ", ", s.");
+    let text = format!(
+        "SELECT s.{columns} FROM tide_requests n JOIN tide_schedules s ON s.name = n.schedule WHERE n.id = $1 AND n.kind = 'send'"
+    );
+    let schedule: Option<ScheduleRow> = sql::row(c, &text, vec![request.into()]).await?;
+    Ok(schedule.and_then(|row| row.rule().ok()).is_some_and(|rule| rule.overlap == Overlap::Beside))
 }
 
 async fn hand_over(c: &impl ConnectionTrait, from: &str, jobs: &[String], to: &str) -> Result<(), RecordsError> {

@@ -43,6 +43,7 @@ pub(crate) async fn write(tx: &DatabaseTransaction, definitions: &Definitions) -
         }
         let schedule = read(declared.rule.as_ref(), &declared.name, &declared.zone, now_ms)?;
         let next_ms = schedule.next(now_ms).map(|next| next.start_ms);
+        let awaits = schedule.awaits();
         if next_ms.is_none() && schedule.is_timed() {
             return Err(in_the_past(&declared, &schedule.in_words()));
         }
@@ -56,12 +57,13 @@ pub(crate) async fn write(tx: &DatabaseTransaction, definitions: &Definitions) -
             now_ms.into(),
             now_ms.into(),
             next_ms.into(),
+            awaits.into(),
         ]);
     }
-    let head = format!("INSERT INTO tide_schedules ({COLUMNS})");
+    let head = format!("INSERT INTO tide_schedules ({COLUMNS}, awaits)");
     let tail =
         "ON CONFLICT (name) DO UPDATE SET spec = excluded.spec, zone = excluded.zone, anchor_ms = excluded.anchor_ms,
-        through_ms = excluded.through_ms, next_due_ms = excluded.next_due_ms";
+        through_ms = excluded.through_ms, next_due_ms = excluded.next_due_ms, awaits = excluded.awaits";
     sql::insert_rows(tx, &head, &rows, tail).await?;
     for gone in before.into_keys() {
         sql::exec(tx, "DELETE FROM tide_schedules WHERE name = $1", vec![gone.into()]).await?;
@@ -120,6 +122,7 @@ pub(crate) async fn rename(tx: &DatabaseTransaction, rename: &Rename) -> Result<
         ("tide_occurrences", "schedule"),
         ("tide_requests", "schedule"),
         ("tide_alerts", "schedule"),
+        ("tide_due", "schedule"),
     ] {
         let text = format!("UPDATE {table} SET {column} = $1 WHERE {column} = $2");
         sql::exec(tx, &text, vec![new.clone().into(), old.clone().into()]).await?;

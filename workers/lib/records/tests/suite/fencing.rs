@@ -3,13 +3,25 @@
 use std::time::Duration;
 
 use domain::retention::Rule;
-use records::{CollectTimes, RecordsError, Retirement, Term, Thresholds};
+use records::{CollectTimes, OwnEvent, RecordsError, Retirement, Term, Thresholds};
 use schemas::{Control, Presence};
 
 use super::{FLEET, Scene, build, send, started, store};
 
 /// Everything that a leader does, one after the other.
-const ACTS: [&str; 8] = ["tick", "settle", "sweep", "windows", "retire", "collection", "control", "children"];
+const ACTS: [&str; 11] = [
+    "tick",
+    "settle",
+    "startup",
+    "extracted",
+    "fire",
+    "sweep",
+    "windows",
+    "retire",
+    "collection",
+    "control",
+    "children",
+];
 
 impl Scene {
     /// All rows of all tables, as text.
@@ -19,25 +31,29 @@ impl Scene {
         } else {
             "SELECT name FROM sqlite_master WHERE type = 'table' ORDER BY 1"
         };
+        let tables = self.records.query(list).await.unwrap().rows;
+        let tables: Vec<&str> =
+            tables.iter().filter_map(|row| row[0].as_str()).filter(|name| name.starts_with("tide_")).collect();
+        if self.records.is_postgres() {
+            return self.rows_at_once(&tables).await;
+        }
         let mut all = Vec::new();
-        for table in self.records.query(list).await.unwrap().rows {
-            let table = table[0].as_str().unwrap();
-            if !table.starts_with("tide_") {
-                continue;
-            }
-            let mut rows: Vec<String> = self
-                .records
-                .query(&format!("SELECT * FROM {table}"))
-                .await
-                .unwrap()
-                .rows
-                .iter()
-                .map(|row| format!("{table} {}", serde_json::to_string(row).unwrap()))
-                .collect();
+        for table in tables {
+            let rows = self.records.query(&format!("SELECT * FROM {table}")).await.unwrap().rows;
+            let mut rows: Vec<String> =
+                rows.iter().map(|row| format!("{table} {}", serde_json::to_string(row).unwrap())).collect();
             rows.sort();
             all.extend(rows);
         }
         all
+    }
+
+    /// In one query: a lease does not wait for one that takes its time for each table.
+    async fn rows_at_once(&self, tables: &[&str]) -> Vec<String> {
+        let each: Vec<String> =
+            tables.iter().map(|t| format!("SELECT '{t} ' || CAST(x.* AS TEXT) AS r FROM {t} x")).collect();
+        let all = self.records.query(&format!("{} ORDER BY 1", each.join(" UNION ALL "))).await.unwrap();
+        all.rows.iter().map(|row| row[0].as_str().unwrap().to_owned()).collect()
     }
 
     async fn act(&self, act: &str, term: &Term) -> Result<(), RecordsError> {
@@ -49,7 +65,10 @@ impl Scene {
         };
         let times = CollectTimes::of_grace(Duration::from_secs(60));
         match act {
-            "tick" => records.tick(term).await.map(drop),
+            // What is due by time, and later what an event and an extraction have made due.
+            "tick" | "fire" => records.tick(term).await.map(drop),
+            "startup" => records.control_side(term, OwnEvent::Startup).await.map(drop),
+            "extracted" => records.find_extracted(term).await.map(drop),
             "settle" => records.settle_zone_data(term).await.map(drop),
             "sweep" => records.sweep(term, &Thresholds::default()).await.map(drop),
             "windows" => records.close_windows(term).await.map(drop),
@@ -73,7 +92,13 @@ impl Scene {
     /// There is something to do for each of the acts.
     async fn work_for_a_leader(&self) {
         self.apply(
-            &FLEET.replace("send: immediately", "send: { daily: all, window: '00:00-24:00', repeat_every: 1h }"),
+            &FLEET
+                .replace("send: immediately", "send: { daily: all, window: '00:00-24:00', repeat_every: 1h }")
+                .replace("build: { every: 1h }", "build: { event: startup }")
+                .replace(
+                    "lyon: { parent: region, variables: { DEST: /srv }, extract: immediately",
+                    "lyon: { parent: region, variables: { DEST: /srv }, extract: { after: paris }",
+                ),
         )
         .await;
         for number in 1..=3 {
@@ -89,6 +114,8 @@ impl Scene {
                 public_key: "00".repeat(32),
                 settings_version: 0,
                 open_jobs: Vec::new(),
+                run: None,
+                stopping: false,
             };
             self.records.presence(&presence).await.unwrap();
         }
@@ -108,6 +135,8 @@ impl Scene {
             "UPDATE tide_sites SET presence_ms = 1, presence_before_ms = 1",
             "UPDATE tide_jobs SET claimed_until_ms = 1, published_ms = NULL WHERE state = 'queued'",
             "UPDATE tide_requests SET window_end_ms = 1 WHERE state = 'open'",
+            "INSERT INTO tide_holdings (subscriber, distribution, extracted_revision, extracted_ms) VALUES ('paris', 'antivirus', 3, 1)",
+            "INSERT INTO tide_kept (subscriber, distribution, revision, as_of_ms) VALUES ('lyon', 'antivirus', 3, 1)",
             "INSERT INTO tide_requests (id, kind, body, digest, origin, state, created_ms) VALUES ('forgotten', 'send', '{}', '', 'test', 'open', 1)",
         ] {
             self.force(text).await;

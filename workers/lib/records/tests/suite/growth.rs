@@ -25,6 +25,8 @@ impl Scene {
             format!("INSERT INTO tide_occurrences (schedule, nominal_ms, fired_ms, term, request_id) {n} SELECT 'send/x' || (x % 1000), x, x, 1, 'r' || x FROM n"),
             format!("INSERT INTO tide_schedules (name, verb, object, spec, anchor_ms, next_due_ms)
                 {n} SELECT 'build/x' || x, 'build', 'x' || x, '\"never\"', 0, 9000000000000 + x FROM n"),
+            format!("INSERT INTO tide_due (schedule, awaits, cause, nominal_ms, due_ms)
+                {n} SELECT 'build/x' || x, 'event/x', 'event/' || x, 9000000000000 + x, 9000000000000 + x FROM n"),
         ] {
             self.force(&text).await;
         }
@@ -35,7 +37,7 @@ impl Scene {
     async fn quickest(&self) -> Vec<(&'static str, Duration)> {
         let term = self.term().await;
         let mut best = Vec::new();
-        for act in ["due", "tick", "sweep", "windows", "requests", "unpublished"] {
+        for act in ["due", "tick", "sweep", "windows", "extracted", "requests", "unpublished"] {
             let mut quickest = Duration::MAX;
             for _ in 0..TRIES {
                 let begun = Instant::now();
@@ -44,6 +46,7 @@ impl Scene {
                     "tick" => drop(self.records.tick(&term).await.unwrap()),
                     "sweep" => drop(self.sweep().await),
                     "windows" => drop(self.records.close_windows(&term).await.unwrap()),
+                    "extracted" => drop(self.records.find_extracted(&term).await.unwrap()),
                     "requests" => drop(self.records.claim_requests().await.unwrap()),
                     _ => drop(self.records.claim_unpublished().await.unwrap()),
                 }

@@ -18,6 +18,8 @@ async fn present(scene: &Scene, subscriber: &str) {
         public_key: "00".repeat(32),
         settings_version: 0,
         open_jobs: vec![],
+        run: None,
+        stopping: false,
     };
     scene.records.presence(&presence).await.unwrap();
 }

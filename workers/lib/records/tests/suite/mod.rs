@@ -2,6 +2,7 @@
 
 pub mod cancelling;
 pub mod definitions;
+pub mod events;
 pub mod fencing;
 pub mod growth;
 pub mod lanes;

@@ -13,6 +13,8 @@ fn presence(subscriber: &str, open: &[OpenJob]) -> Presence {
         public_key: "00".repeat(32),
         settings_version: 0,
         open_jobs: open.to_vec(),
+        run: None,
+        stopping: false,
     }
 }
 
