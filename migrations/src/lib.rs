@@ -8,6 +8,8 @@ mod m0020_retention;
 mod m0030_schedules;
 mod m0040_events;
 mod m0041_stops;
+mod m0050_consoles;
+mod m0051_sync_views;
 mod migrator;
 mod sql;
 
@@ -23,7 +25,7 @@ trait Migration: Send + Sync {
 }
 
 /// In the order in which they run; a new one comes last.
-const ALL: [&dyn Migration; 7] = [
+const ALL: [&dyn Migration; 9] = [
     &m0001_tables::Tables,
     &m0002_views::Views,
     &m0010_limits::Limits,
@@ -31,4 +33,6 @@ const ALL: [&dyn Migration; 7] = [
     &m0030_schedules::Schedules,
     &m0040_events::Events,
     &m0041_stops::Stops,
+    &m0050_consoles::Consoles,
+    &m0051_sync_views::SyncViews,
 ];

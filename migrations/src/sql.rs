@@ -13,6 +13,7 @@ pub async fn run(db: &DatabaseTransaction, script: &str) -> Result<(), DbErr> {
 
 /// `{serial}`: a primary key that counts by itself. `{time:x}`: milliseconds since 1970 as the database's own time (text in
 /// ISO 8601 on SQLite, `timestamptz` on PostgreSQL). `{now_ms}`: now, in milliseconds since 1970, by the database's clock.
+/// `{json:x}`: a column with JSON in it, as `->` and `->>` take it.
 fn spell(script: &str, backend: DatabaseBackend) -> String {
     let postgres = backend == DatabaseBackend::Postgres;
     let serial = if postgres { "BIGSERIAL PRIMARY KEY" } else { "INTEGER PRIMARY KEY AUTOINCREMENT" };
@@ -22,6 +23,11 @@ fn spell(script: &str, backend: DatabaseBackend) -> String {
         "CAST((julianday('now') - 2440587.5) * 86400000 AS INTEGER)"
     };
     let mut out = script.replace("{serial}", serial).replace("{now_ms}", now_ms);
+    while let Some(start) = out.find("{json:") {
+        let end = start + out[start..].find('}').expect("a closing brace in a migration's {json:…}");
+        let column = out[start + 6..end].to_owned();
+        out.replace_range(start..=end, &if postgres { format!("CAST({column} AS json)") } else { column });
+    }
     while let Some(start) = out.find("{time:") {
         let end = start + out[start..].find('}').expect("a closing brace in a migration's {time:…}");
         let column = out[start + 6..end].to_owned();

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     ChannelName, DistributionName, DistributorName, GroupName, HierarchyName, RatesByPriority, Schedule, Span,
-    SubscriberName,
+    SubscriberName, SyncName,
 };
 
 pub type Labels = BTreeMap<String, String>;
@@ -29,6 +29,8 @@ pub struct Definitions {
     pub groups: BTreeMap<GroupName, Group>,
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub subscribers: BTreeMap<SubscriberName, Subscriber>,
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub syncs: BTreeMap<SyncName, Sync>,
 }
 
 /// A tree of subscribers, of any depth.
@@ -259,6 +261,9 @@ pub enum Encryption {
 pub struct FileSource {
     /// Absolute.
     pub path: String,
+    /// The subscriber whose files these are, where builders see a path of its: nothing that is built of them is synced to it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub subscriber: Option<SubscriberName>,
     /// Relative folder of the revision that it is put into.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub into: Option<String>,
@@ -425,3 +430,37 @@ fn yes() -> bool {
 fn max_revisions_default() -> u32 {
     10
 }
+
+/// Builds what is stale of its components, sends and extracts it, for one subscriber, whatever that one subscribes to.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Sync {
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub title: Option<String>,
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub labels: Labels,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub renamed_from: Option<SyncName>,
+    pub subscriber: SubscriberName,
+    /// `core`, `patches`, …; `all` is every distribution, with a component or without.
+    #[schemars(length(min = 1))]
+    pub components: Vec<String>,
+    pub schedule: Schedule,
+}
+
+impl Sync {
+    /// Whether only one console may sync this to a subscriber.
+    pub fn is_core(&self) -> bool {
+        self.components.iter().any(|component| component == CORE || component == ALL_COMPONENTS)
+    }
+}
+
+/// What of a component a sync selects.
+pub fn is_of_components(distribution: &Distribution, components: &[String]) -> bool {
+    components.iter().any(|c| c == ALL_COMPONENTS || distribution.component.as_deref() == Some(c.as_str()))
+}
+
+/// The component that one console alone syncs to a subscriber.
+pub const CORE: &str = "core";
+/// Every component; no distribution can have one of this name.
+pub const ALL_COMPONENTS: &str = "all";

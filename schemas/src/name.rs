@@ -150,6 +150,15 @@ name!(
     EventName,
 );
 
+/// What a console is called that nobody named.
+pub const CONSOLE_DEFAULT: &str = "main";
+
+impl Default for ConsoleName {
+    fn default() -> ConsoleName {
+        ConsoleName(CONSOLE_DEFAULT.to_owned())
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     ChannelName, ConsoleName, DistributionName, DistributorName, EventName, Fault, JobId, RequestId, SCHEMA,
-    SubscriberName,
+    SubscriberName, SyncName,
 };
 
 /// Events that one request posts at most.
@@ -24,7 +24,7 @@ pub struct Request {
     pub selector: Selector,
     #[serde(default)]
     pub options: RequestOptions,
-    /// Who asks; shown in results.
+    /// Who asks; shown in results. A sync that belongs to a console is run by that one alone.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub console: Option<ConsoleName>,
     /// W3C trace context of the asker.
@@ -41,7 +41,7 @@ pub enum RequestKind {
     Send,
     /// Extracts what the selected subscribers hold.
     Extract,
-    /// Builds what is stale, sends and extracts, for the selected subscribers.
+    /// Builds what is stale, sends and extracts, for the selected subscribers, or for those of the selected syncs.
     Sync,
     /// Activates applied changes of the selected distributors and rebuilds what they touch.
     Refresh,
@@ -97,6 +97,9 @@ pub struct Selector {
     #[serde(skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 16))]
     pub events: Vec<EventName>,
+    /// Only for `sync`: syncs that are defined, each for its own subscriber and components; nothing else is selected then.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub syncs: Vec<SyncName>,
 }
 
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -187,7 +190,8 @@ impl Request {
                 (s.distributions.is_empty() && s.components.is_empty(), "distributions or components")
             }
             RequestKind::Send => (s.channels.is_empty(), "channels"),
-            RequestKind::Extract | RequestKind::Sync => (s.subscribers.is_empty(), "subscribers"),
+            RequestKind::Extract => (s.subscribers.is_empty(), "subscribers"),
+            RequestKind::Sync => (s.subscribers.is_empty() && s.syncs.is_empty(), "subscribers or syncs"),
             RequestKind::Refresh => (s.distributors.is_empty(), "distributors"),
             RequestKind::Cancel => (s.jobs.is_empty() && s.requests.is_empty(), "jobs or requests"),
             RequestKind::Retry => (s.jobs.is_empty(), "jobs"),
@@ -201,6 +205,18 @@ impl Request {
         if lacks {
             let kind = self.kind.as_str();
             return Err(Fault::permanent("selector-empty", format!("a {kind} request needs selector.{field}")));
+        }
+        self.check_syncs()
+    }
+
+    fn check_syncs(&self) -> Result<(), Fault> {
+        if self.selector.syncs.is_empty() {
+            return Ok(());
+        }
+        let alone = Selector { syncs: self.selector.syncs.clone(), ..Selector::default() };
+        if self.kind != RequestKind::Sync || self.selector != alone {
+            let what = "selector.syncs goes with a sync request, and with no other selection: a sync has its own";
+            return Err(Fault::permanent("request-malformed", what));
         }
         Ok(())
     }
@@ -239,6 +255,9 @@ mod tests {
             ("not json".to_owned(), "request-malformed"),
             (body(r#""kind":"build""#), "selector-empty"),
             (body(r#""kind":"burn""#), "request-malformed"),
+            (body(r#""kind":"sync""#), "selector-empty"),
+            (body(r#""kind":"sync","selector":{"syncs":["a"],"subscribers":["b"]}"#), "request-malformed"),
+            (body(r#""kind":"build","selector":{"syncs":["a"],"distributions":["b"]}"#), "request-malformed"),
             (body(r#""kind":"build","selector":{"distributions":["a"]},"x":1"#), "request-malformed"),
             (body(r#""kind":"build","selector":{"distributions":["../a"]}"#), "request-malformed"),
             (body(r#""kind":"send","selector":{"channels":["a"]},"options":{"verify":true}"#), "request-malformed"),

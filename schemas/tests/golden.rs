@@ -40,12 +40,12 @@ fn samples_of_version_one_decode_and_encode_to_the_same() {
         [
             ("beat", 2),
             ("control", 5),
-            ("definitions", 2),
+            ("definitions", 3),
             ("header", 1),
             ("job", 7),
             ("reply", 3),
             ("report", 7),
-            ("request", 9)
+            ("request", 10)
         ]
     );
 }

@@ -64,7 +64,7 @@ fn what_the_types_refuse_the_schemas_refuse_too() {
         json!({ "subscribers": { "S1": {} } }),
         json!({ "subscribers": { "s1": { "extract": "daily" } } }),
         json!({ "channels": { "c": {} } }),
-        json!({ "syncs": {} }),
+        json!({ "syncs": { "s": { "subscriber": "a", "components": ["core"] } } }),
     ] {
         assert!(serde_json::from_value::<schemas::Definitions>(bad.clone()).is_err(), "{bad}");
         assert!(!validator("definitions").is_valid(&bad), "{bad}");

@@ -6,10 +6,10 @@ use axum::Json;
 use axum::body::Bytes;
 use axum::extract::State;
 use axum::http::StatusCode;
-use domain::definitions::{self, Accepted, DefinitionError, Warning};
+use domain::definitions::{self, Accepted, DefinitionError, Prunable, Warning};
 use records::{Activate, Applied, Change, Fleet, ObjectChange, Records, RecordsError, Waiting};
-use schemas::RequestId;
 use schemas::name::Kind;
+use schemas::{ConsoleName, RequestId};
 use serde::{Deserialize, Serialize};
 
 use crate::answer;
@@ -25,6 +25,17 @@ pub struct Apply {
     /// Changes take effect at once, whatever their distributors' refresh schedules say.
     #[serde(default)]
     refresh: bool,
+    /// What this console owns and no file declares is deleted.
+    #[serde(default)]
+    prune: bool,
+}
+
+/// How files are applied.
+#[derive(Debug, Clone, Copy)]
+struct How {
+    dry_run: bool,
+    activate: Activate,
+    prune: bool,
 }
 
 #[derive(Debug, Deserialize)]
@@ -83,33 +94,45 @@ impl From<ApplyError> for ApiFault {
     }
 }
 
-pub async fn post(State(records): State<Records>, body: Bytes) -> Result<Json<ApplyAnswer>, ApiFault> {
+pub async fn post(
+    State(records): State<Records>,
+    State(console): State<ConsoleName>,
+    body: Bytes,
+) -> Result<Json<ApplyAnswer>, ApiFault> {
     let asked: Apply = answer::read(&body)?;
     let files: Vec<(String, String)> = asked.files.into_iter().map(|file| (file.name, file.text)).collect();
     let activate = if asked.refresh { Activate::Now } else { Activate::AsScheduled };
-    Ok(Json(apply_and(&records, &files, asked.dry_run, activate).await?))
+    let how = How { dry_run: asked.dry_run, activate, prune: asked.prune };
+    Ok(Json(apply_so(&records, &files, &console, how).await?))
 }
 
-/// Files as (shown name, text).
-pub async fn apply(records: &Records, files: &[(String, String)], dry_run: bool) -> Result<ApplyAnswer, ApplyError> {
-    apply_and(records, files, dry_run, Activate::AsScheduled).await
-}
-
-async fn apply_and(
+/// Files as (shown name, text), in the name of a console.
+pub async fn apply(
     records: &Records,
     files: &[(String, String)],
-    dry_run: bool,
-    activate: Activate,
+    console: &ConsoleName,
+) -> Result<ApplyAnswer, ApplyError> {
+    apply_so(records, files, console, How { dry_run: false, activate: Activate::AsScheduled, prune: false }).await
+}
+
+async fn apply_so(
+    records: &Records,
+    files: &[(String, String)],
+    console: &ConsoleName,
+    how: How,
 ) -> Result<ApplyAnswer, ApplyError> {
     let declared = definitions::parse(files).map_err(ApplyError::Invalid)?;
     let mut tries = 1;
     loop {
         let fleet = records.fleet().await?;
-        let accepted = definitions::validate(&declared, &fleet.definitions).map_err(ApplyError::Invalid)?;
-        if dry_run {
+        let prunable = if how.prune { fleet.prunable(console) } else { Prunable::new() };
+        let accepted = definitions::validate_pruned(&declared, &fleet.definitions, &prunable);
+        let accepted = accepted.map_err(ApplyError::Invalid)?;
+        if how.dry_run {
+            fleet.may_become(&accepted, console)?;
             return Ok(answer(would_change(&fleet, &accepted), &accepted, true));
         }
-        match records.apply_and(&accepted, fleet.version, None, activate).await {
+        match records.apply_and(&accepted, fleet.version, Some(console), how.activate).await {
             Ok(applied) => return Ok(answer(applied, &accepted, false)),
             Err(RecordsError::Conflict { .. }) if tries < APPLY_TRIES => tries += 1,
             Err(error) => return Err(error.into()),
@@ -138,6 +161,12 @@ fn would_change(fleet: &Fleet, accepted: &Accepted) -> Applied {
                 Some(_) => Change::Changed,
             };
             objects.push(ObjectChange { kind, name, change });
+        }
+        for name in definitions::names(kind, &fleet.definitions) {
+            let is_renamed = accepted.renames.iter().any(|r| r.kind == kind && r.old == name);
+            if !is_renamed && definitions::object(kind, &name, &accepted.definitions).is_none() {
+                objects.push(ObjectChange { kind, name, change: Change::Deleted });
+            }
         }
     }
     Applied { version: fleet.version, objects, requests: Vec::new(), waiting: Vec::new() }

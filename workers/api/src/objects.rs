@@ -3,7 +3,8 @@
 use axum::Json;
 use axum::extract::{Path, State};
 use domain::definitions::{self, Accepted, Description};
-use records::{Records, RecordsError, Standing};
+use records::{Fleet, Records, RecordsError, Standing};
+use schemas::ConsoleName;
 use schemas::name::Kind;
 use serde::Serialize;
 use serde_json::Value;
@@ -23,6 +24,8 @@ pub struct Object {
     kind: Kind,
     name: String,
     title: Option<String>,
+    /// Whose it is.
+    console: Option<ConsoleName>,
     /// As it was declared.
     spec: Value,
 }
@@ -33,6 +36,8 @@ pub struct Described {
     description: Description,
     /// As applied, and as in effect.
     standing: Option<Standing>,
+    /// Whose it is: the console that created it.
+    console: Option<ConsoleName>,
 }
 
 #[derive(Debug, Serialize)]
@@ -47,7 +52,7 @@ pub async fn list(State(records): State<Records>, Path(kind): Path<String>) -> R
     let fleet = records.fleet().await?;
     let objects = definitions::names(kind, &fleet.definitions)
         .into_iter()
-        .filter_map(|name| Some(object(kind, definitions::object(kind, &name, &fleet.definitions)?, name)))
+        .filter_map(|name| Some(object(kind, definitions::object(kind, &name, &fleet.definitions)?, name, &fleet)))
         .collect();
     Ok(Json(Objects { kind, version: fleet.version, objects }))
 }
@@ -59,7 +64,7 @@ pub async fn one(
     let kind = kind_of(&kind)?;
     let fleet = records.fleet().await?;
     let spec = definitions::object(kind, &name, &fleet.definitions).ok_or_else(|| unknown(kind, &name))?;
-    Ok(Json(object(kind, spec, name)))
+    Ok(Json(object(kind, spec, name, &fleet)))
 }
 
 pub async fn describe(
@@ -70,12 +75,14 @@ pub async fn describe(
     let fleet = records.fleet().await?;
     let description = definitions::describe(kind, &name, &fleet.definitions).ok_or_else(|| unknown(kind, &name))?;
     let standing = records.standing(kind, &name).await?;
-    Ok(Json(Described { description, standing }))
+    let console = fleet.owners.get(&(kind, name)).cloned();
+    Ok(Json(Described { description, standing, console }))
 }
 
 /// Refused with the list of those that name it. What others change meanwhile is read again.
 pub async fn delete(
     State(records): State<Records>,
+    State(console): State<ConsoleName>,
     Path((kind, name)): Path<(String, String)>,
 ) -> Result<Json<Deleted>, ApiFault> {
     let kind = kind_of(&kind)?;
@@ -84,7 +91,7 @@ pub async fn delete(
         let fleet = records.fleet().await?;
         let left = definitions::delete(kind, &name, &fleet.definitions)?;
         let accepted = Accepted { definitions: left, renames: Vec::new(), warnings: Vec::new() };
-        match records.apply(&accepted, fleet.version, None).await {
+        match records.apply(&accepted, fleet.version, Some(&console)).await {
             Ok(applied) => return Ok(Json(Deleted { kind, name, version: applied.version })),
             Err(RecordsError::Conflict { .. }) if tries < APPLY_TRIES => tries += 1,
             Err(error) => return Err(error.into()),
@@ -92,9 +99,10 @@ pub async fn delete(
     }
 }
 
-fn object(kind: Kind, spec: Value, name: String) -> Object {
+fn object(kind: Kind, spec: Value, name: String, fleet: &Fleet) -> Object {
     let title = spec.get("title").and_then(Value::as_str).map(str::to_owned);
-    Object { kind, name, title, spec }
+    let console = fleet.owners.get(&(kind, name.clone())).cloned();
+    Object { kind, name, title, console, spec }
 }
 
 fn kind_of(text: &str) -> Result<Kind, ApiFault> {

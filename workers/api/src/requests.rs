@@ -9,7 +9,7 @@ use axum::http::StatusCode;
 use queue::{Outgoing, Queue, QueueError};
 use records::{Records, RequestStatus};
 use schemas::name::Kind;
-use schemas::{Definitions, QueueName, Request, RequestId};
+use schemas::{ConsoleName, Definitions, QueueName, Request, RequestId};
 use serde::Serialize;
 use serde_json::Value;
 
@@ -36,12 +36,25 @@ pub struct Progress {
 pub async fn post(
     State(records): State<Records>,
     State(queue): State<Arc<dyn Queue>>,
+    State(console): State<ConsoleName>,
     body: Bytes,
 ) -> Result<(StatusCode, Json<Asked>), ApiFault> {
-    let request = Request::decode(&body)?;
+    let request = in_the_name_of(Request::decode(&body)?, console)?;
     check_names(&request, &records.fleet().await?.definitions)?;
+    records.may_run(&request).await?;
     ask(&records, queue.as_ref(), &request).await?;
     Ok((StatusCode::ACCEPTED, Json(Asked { id: request.id })))
+}
+
+/// What comes in here comes from this console.
+fn in_the_name_of(mut request: Request, console: ConsoleName) -> Result<Request, ApiFault> {
+    match request.console.replace(console.clone()) {
+        Some(other) if other != console => {
+            let message = format!("this is console {console}, which asks for nothing in the name of {other}");
+            Err(ApiFault::conflict("console-differs", message))
+        }
+        _ => Ok(request),
+    }
 }
 
 /// Puts it into the request queue, unless it is stored already.
@@ -85,6 +98,9 @@ fn check_names(request: &Request, definitions: &Definitions) -> Result<(), ApiFa
     }
     if let Some(name) = s.subscribers.iter().find(|name| !definitions.subscribers.contains_key(name)) {
         return Err(absent(Kind::Subscriber, name));
+    }
+    if let Some(name) = s.syncs.iter().find(|name| !definitions.syncs.contains_key(name)) {
+        return Err(absent(Kind::Sync, name));
     }
     Ok(())
 }

@@ -13,6 +13,7 @@ use axum::routing::{delete, get, post};
 use dispatch::Dispatcher;
 use queue::Queue;
 use records::Records;
+use schemas::ConsoleName;
 
 use crate::auth::{self, HEALTH_PATH, Token};
 use crate::fault::ApiFault;
@@ -27,6 +28,7 @@ pub struct Tools {
     pub records: Records,
     pub dispatcher: Arc<Dispatcher>,
     pub queue: Arc<dyn Queue>,
+    pub console: ConsoleName,
 }
 
 impl FromRef<Tools> for Records {
@@ -44,6 +46,12 @@ impl FromRef<Tools> for Arc<Dispatcher> {
 impl FromRef<Tools> for Arc<dyn Queue> {
     fn from_ref(tools: &Tools) -> Arc<dyn Queue> {
         tools.queue.clone()
+    }
+}
+
+impl FromRef<Tools> for ConsoleName {
+    fn from_ref(tools: &Tools) -> ConsoleName {
+        tools.console.clone()
     }
 }
 

@@ -11,7 +11,7 @@ use domain::schedule::zone_data_version;
 use jiff::Timestamp;
 use queue::Queue;
 use records::{Records, ScheduleRow};
-use schemas::{InvalidName, Request, RequestId, RequestKind};
+use schemas::{ConsoleName, InvalidName, Request, RequestId, RequestKind};
 use serde::Serialize;
 use serde_json::Value;
 use uuid::Uuid;
@@ -99,10 +99,12 @@ fn shown(row: ScheduleRow, now_ms: i64, count: usize) -> Result<Shown, ApiFault>
 pub async fn run(
     State(records): State<Records>,
     State(queue): State<Arc<dyn Queue>>,
+    State(console): State<ConsoleName>,
     Path((verb, object)): Path<(String, String)>,
 ) -> Result<(StatusCode, Json<Asked>), ApiFault> {
-    let request = request(&verb, &object)?;
+    let request = Request { console: Some(console), ..request(&verb, &object)? };
     row(&records, &verb, &object).await?;
+    records.may_run(&request).await?;
     ask(&records, queue.as_ref(), &request).await?;
     Ok((StatusCode::ACCEPTED, Json(Asked { id: request.id })))
 }
@@ -123,6 +125,10 @@ fn request(verb: &str, object: &str) -> Result<Request, ApiFault> {
         "refresh" => {
             request.kind = RequestKind::Refresh;
             request.selector.distributors.push(object.try_into().map_err(absent)?);
+        }
+        "sync" => {
+            request.kind = RequestKind::Sync;
+            request.selector.syncs.push(object.try_into().map_err(absent)?);
         }
         _ => return Err(unknown(verb, object)),
     }

@@ -13,6 +13,7 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use queue::Queue;
 use records::Records;
+use schemas::ConsoleName;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::JoinHandle;
@@ -33,6 +34,8 @@ pub struct Config {
     pub token: String,
     /// Without it, only loopback is listened on: this version speaks no TLS.
     pub allow_remote: bool,
+    /// In whose name it changes and runs things.
+    pub console: ConsoleName,
 }
 
 impl fmt::Debug for Config {
@@ -70,7 +73,7 @@ pub async fn serve(
     }
     let listener = TcpListener::bind(listen).await.map_err(|source| ServeError::Listen { listen, source })?;
     let address = listener.local_addr().map_err(|source| ServeError::Listen { listen, source })?;
-    let router = router(Tools { records, dispatcher, queue }, Token::new(&config.token));
+    let router = router(Tools { records, dispatcher, queue, console: config.console }, Token::new(&config.token));
     Ok((address, tokio::spawn(accept(listener, router, stop))))
 }
 

@@ -96,6 +96,12 @@ mod tests {
             "tidegate recorder",
             "tidegate api --listen 127.0.0.1:7410",
             "tidegate apply -f a.yaml -f b.toml --dry-run",
+            "tidegate apply -f fleet --prune --dry-run",
+            "tidegate up --console berlin",
+            "tidegate get syncs",
+            "tidegate delete sync paris-core",
+            "tidegate run sync/paris-core build/antivirus --wait",
+            "tidegate schedule next sync/paris-core",
             "tidegate get subscribers",
             "tidegate get channel protect --output yaml",
             "tidegate describe subscriber paris",
@@ -171,6 +177,8 @@ mod tests {
             "tidegate run antivirus",
             "tidegate event",
             "tidegate event Doors",
+            "tidegate run sync/../x",
+            "tidegate api --console ../x",
             "tidegate subscriber --slots 0",
         ] {
             let error = parse(line).expect_err(line);

@@ -4,20 +4,20 @@
 mod build;
 mod collect;
 mod deliver;
+mod sync;
 
 use std::collections::BTreeSet;
 
 use domain::targets::{Target, targets};
 use records::{Fleet, PlannedJob, Snapshot};
-use schemas::definitions::Distribution;
+use schemas::definitions::{ALL_COMPONENTS, Distribution, is_of_components};
 use schemas::{ChannelName, Definitions, DistributionName, Request, RequestKind, Schedule, StoreId, SubscriberName};
 
 use build::build;
 pub use collect::collections;
 use deliver::Deliveries;
-
-/// Syncs run in a lane of their own (SPEC §10, 3).
-pub const SYNC_CHANNEL: &str = "sync";
+use sync::syncs;
+pub use sync::syncs_of_revision;
 
 /// The request can never be carried out as it stands.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -43,11 +43,11 @@ pub fn concerned(fleet: &Fleet, request: &Request) -> Result<BTreeSet<Distributi
             && in_components(d, &selector.components)
     };
     Ok(match request.kind {
-        RequestKind::Build
-        | RequestKind::Rollback
-        | RequestKind::Extract
-        | RequestKind::Sync
-        | RequestKind::Collect => of(&named),
+        RequestKind::Build | RequestKind::Rollback | RequestKind::Extract | RequestKind::Collect => of(&named),
+        RequestKind::Sync => {
+            let wanted = sync::wanted(definitions, request);
+            of(&|name, d| named(name, d) && wanted.iter().any(|wanted| is_of_components(d, &wanted.components)))
+        }
         RequestKind::Send => {
             let listed: BTreeSet<&DistributionName> =
                 selector.channels.iter().flat_map(|c| &definitions.channels[c].distributions).collect();
@@ -59,8 +59,7 @@ pub fn concerned(fleet: &Fleet, request: &Request) -> Result<BTreeSet<Distributi
 }
 
 fn in_components(distribution: &Distribution, components: &[String]) -> bool {
-    components.is_empty()
-        || components.iter().any(|c| c == "all" || distribution.component.as_deref() == Some(c.as_str()))
+    components.is_empty() || is_of_components(distribution, components)
 }
 
 fn check_names(definitions: &Definitions, request: &Request) -> Result<(), PlanFault> {
@@ -77,7 +76,10 @@ fn check_names(definitions: &Definitions, request: &Request) -> Result<(), PlanF
     for name in &s.distributors {
         definitions.distributors.get(name).ok_or_else(|| unknown(format!("distributor {name}")))?;
     }
-    for component in s.components.iter().filter(|c| *c != "all") {
+    for name in &s.syncs {
+        definitions.syncs.get(name).ok_or_else(|| unknown(format!("sync {name}")))?;
+    }
+    for component in s.components.iter().filter(|c| *c != ALL_COMPONENTS) {
         let known = definitions.distributions.values().any(|d| d.component.as_ref() == Some(component));
         if !known {
             return Err(unknown(format!("component `{component}`")));
@@ -190,31 +192,6 @@ fn extracts(view: &View, distributions: &BTreeSet<DistributionName>) -> Result<V
         }
     }
     Ok(deliveries.into_jobs())
-}
-
-/// Builds what may have changed, sends, extracts; waits for builds that are under way (S8).
-fn syncs(view: &View, distributions: &BTreeSet<DistributionName>) -> Result<Vec<PlannedJob>, PlanFault> {
-    let channel =
-        ChannelName::try_from(SYNC_CHANNEL).map_err(|e| PlanFault { code: "unknown", reason: e.to_string() })?;
-    let mut builds = Vec::new();
-    let mut deliveries = Deliveries::new(view);
-    for name in distributions {
-        let distribution = view.distribution(name)?;
-        if !distribution.active {
-            continue;
-        }
-        let build = if distribution.freeze_build { None } else { Some(build(view, name)?) };
-        let awaited = build.as_ref().map(|b| b.id);
-        for subscriber in &view.request.selector.subscribers {
-            let site = &view.fleet.definitions.subscribers[subscriber];
-            if !site.opt_out.contains(name) {
-                deliveries.deliver(name, subscriber, &channel, true, awaited)?;
-            }
-        }
-        builds.extend(build);
-    }
-    builds.extend(deliveries.into_jobs());
-    Ok(builds)
 }
 
 /// Builds what a change touched, and sends on the channels that send at once (a new subscription counts, SPEC §10, 12).

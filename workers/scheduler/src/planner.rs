@@ -114,8 +114,15 @@ async fn carry_out(
             if request.kind == RequestKind::Refresh {
                 tools.records.activate(&request.selector.distributors).await?;
             }
+            // Whose a sync is may have changed since it was asked for.
+            tools.records.may_run(request).await?;
             let fleet = current(tools, fleet).await?;
-            let jobs = plan(tools, &fleet, request).await?;
+            let jobs = if request.kind == RequestKind::Sync && pending.origin == records::REVISION_ORIGIN {
+                let snapshot = tools.records.snapshot(&plan::concerned(&fleet, request)?).await?;
+                plan::syncs_of_revision(&fleet, &snapshot, request)?
+            } else {
+                plan(tools, &fleet, request).await?
+            };
             insert(tools, request, jobs).await
         }
     }

@@ -120,7 +120,7 @@ async fn refused(listen: &str, token: &str) -> ServeError {
     let records = Records::open(&format!("sqlite://{}/records.db", dir.path().display())).await.unwrap();
     let queue: Arc<dyn Queue> = LocalQueue::new();
     let listen: SocketAddr = listen.parse().unwrap();
-    let config = Config { listen, token: token.into(), allow_remote: false };
+    let config = Config { listen, token: token.into(), allow_remote: false, console: Default::default() };
     let dispatcher = Dispatcher::new(records.clone(), queue.clone());
     let error = api::serve(config, records, dispatcher, queue, CancellationToken::new()).await.unwrap_err();
     error.downcast().unwrap()

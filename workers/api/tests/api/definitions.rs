@@ -145,3 +145,51 @@ distributions:
     assert_eq!(describe().await, json!({ "applied_version": 2, "version_in_effect": 2 }));
     service.end().await;
 }
+
+#[tokio::test]
+async fn a_sync_is_applied_pruned_and_run_in_the_name_of_the_services_console() {
+    let service = Service::start().await;
+    service.apply_hello().await;
+    let body = |text: &str, prune: bool, dry: bool| json!({ "files": [{ "name": "s.yaml", "text": text }], "prune": prune, "dry_run": dry });
+    let sync = "syncs: { paris-core: { subscriber: paris, components: [core], schedule: never } }";
+    let applied = service.post("/v1/apply", body(sync, false, false)).await;
+    assert_eq!(changes(&applied.body, "created"), ["sync paris-core"], "{}", applied.body);
+    let shown = service.get("/v1/objects/syncs/paris-core").await.body;
+    assert_eq!((&shown["console"], &shown["spec"]["components"]), (&json!("main"), &json!(["core"])));
+    let asked = service.post("/v1/schedules/sync/paris-core/run", json!({})).await;
+    assert_eq!(asked.status, 202, "{}", asked.body);
+
+    // Another console's: seen, and neither changed nor run here; nor is its `core` taken.
+    let fleet = service.records.fleet().await.unwrap();
+    let text = "syncs: { tokyo-all: { subscriber: tokyo, components: [all], schedule: never } }";
+    let declared = domain::definitions::parse(&[("s.yaml".to_owned(), text.to_owned())]).unwrap();
+    let accepted = domain::definitions::validate(&declared, &fleet.definitions).unwrap();
+    let lima = "lima".try_into().unwrap();
+    service.records.apply(&accepted, fleet.version, Some(&lima)).await.unwrap();
+    let refused = service.post("/v1/schedules/sync/tokyo-all/run", json!({})).await;
+    assert_eq!((refused.status.as_u16(), refused.code()), (409, "sync-owner-differs"), "{}", refused.body);
+    for dry in [true, false] {
+        let refused = service.post("/v1/apply", body(&text.replace("never", "immediately"), false, dry)).await;
+        assert_eq!((refused.status.as_u16(), refused.code()), (409, "sync-owner-differs"), "{}", refused.body);
+        let own = "syncs: { tokyo-core: { subscriber: tokyo, components: [core], schedule: never } }";
+        let refused = service.post("/v1/apply", body(own, false, dry)).await;
+        assert_eq!((refused.status.as_u16(), refused.code()), (409, "core-owner-differs"), "{}", refused.body);
+    }
+    let by_hand = |console: Option<&str>| {
+        let id = uuid::Uuid::now_v7();
+        json!({ "schema": 1, "id": id, "kind": "sync", "selector": { "subscribers": ["tokyo"], "components": ["core"] }, "console": console })
+    };
+    assert_eq!(service.post("/v1/requests", by_hand(None)).await.code(), "core-owner-differs");
+    assert_eq!(service.post("/v1/requests", by_hand(Some("lima"))).await.code(), "console-differs");
+
+    // A prune takes what is this console's and not declared; a dry run says the same.
+    let hello = include_str!("../../../../examples/hello.yaml");
+    let dry = service.post("/v1/apply", body(hello, true, true)).await;
+    assert_eq!(changes(&dry.body, "deleted"), ["sync paris-core"], "{}", dry.body);
+    let pruned = service.post("/v1/apply", body(hello, true, false)).await;
+    assert_eq!(changes(&pruned.body, "deleted"), ["sync paris-core"], "{}", pruned.body);
+    assert_eq!(service.get("/v1/objects/sync/tokyo-all").await.status, 200);
+    // Anybody deletes.
+    assert_eq!(service.delete("/v1/objects/sync/tokyo-all").await.status, 200);
+    service.end().await;
+}

@@ -62,7 +62,12 @@ impl Service {
         let shared: Arc<dyn Queue> = queue.clone();
         let dispatcher = Dispatcher::new(records.clone(), shared.clone());
         let stop = CancellationToken::new();
-        let config = Config { listen: "127.0.0.1:0".parse().unwrap(), token: TOKEN.into(), allow_remote: false };
+        let config = Config {
+            listen: "127.0.0.1:0".parse().unwrap(),
+            token: TOKEN.into(),
+            allow_remote: false,
+            console: Default::default(),
+        };
         let (address, serving) = api::serve(config, records.clone(), dispatcher, shared, stop.clone()).await.unwrap();
         Service {
             url: format!("http://{address}"),

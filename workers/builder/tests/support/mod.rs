@@ -107,7 +107,7 @@ impl Place {
             store: self.store,
             of_type: DistributionType::File,
             number,
-            sources: vec![FileSource { path, into: None, include: Vec::new(), exclude: Vec::new() }],
+            sources: vec![FileSource { path, subscriber: None, into: None, include: Vec::new(), exclude: Vec::new() }],
             previous,
             earlier: Vec::new(),
             read_all: false,

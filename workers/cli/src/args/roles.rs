@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use clap::{Args, Subcommand, ValueEnum};
-use schemas::{DistributorName, Span, SubscriberName};
+use schemas::{ConsoleName, DistributorName, Span, SubscriberName};
 use serde::Serialize;
 
 #[derive(Debug, Clone, Subcommand)]
@@ -114,6 +114,10 @@ pub struct UpArgs {
     #[arg(long, value_name = "TIME", env = "TIDEGATE_SERVED_KEPT")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub served_kept: Option<Span>,
+    /// In whose name it changes and runs things, where several share one database (default main)
+    #[arg(long, value_name = "NAME", env = "TIDEGATE_CONSOLE")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub console: Option<ConsoleName>,
     #[command(flatten)]
     #[serde(flatten)]
     pub process: ProcessArgs,
@@ -243,6 +247,10 @@ pub struct ApiArgs {
     #[arg(long, value_name = "FILE", env = "TIDEGATE_TOKEN_FILE")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub token_file: Option<PathBuf>,
+    /// In whose name it changes and runs things, where several share one database (default main)
+    #[arg(long, value_name = "NAME", env = "TIDEGATE_CONSOLE")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub console: Option<ConsoleName>,
     #[command(flatten)]
     #[serde(flatten)]
     pub database: DatabaseArgs,

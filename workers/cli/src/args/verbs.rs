@@ -70,13 +70,15 @@ pub enum VerbCommand {
     /// Extracts what subscribers have received
     Extract(Verb<ExtractArgs>),
     /// Builds what is stale, sends and extracts it, for some subscribers and components
-    #[command(after_help = "Example:\n  tidegate sync paris --components core --wait")]
+    #[command(
+        after_help = "Example:\n  tidegate sync paris --components core --wait\n\nA sync that is defined runs by its name: tidegate run sync/paris-core --wait"
+    )]
     Sync(Verb<SyncArgs>),
     /// Puts in effect what was applied for distributors and waits, and rebuilds what it touches
     Refresh(Verb<RefreshArgs>),
     /// Runs schedules now; their next occurrences stay as they were
     #[command(
-        after_help = "Example:\n  tidegate run build/antivirus --wait      (`tidegate schedules` lists the names)"
+        after_help = "Example:\n  tidegate run build/antivirus sync/paris-core --wait      (`tidegate schedules` lists the names)\n\nA sync is run by the console that owns it."
     )]
     Run(Verb<RunArgs>),
     /// Says that something has happened: the schedules that wait for it are due
@@ -142,6 +144,9 @@ pub struct ApplyArgs {
     /// All changes take effect now, whatever their distributors' refresh schedules say
     #[arg(long, conflicts_with = "dry_run")]
     pub refresh: bool,
+    /// Deletes what this console created and no file declares
+    #[arg(long)]
+    pub prune: bool,
 }
 
 #[derive(Debug, Clone, Args)]
@@ -222,7 +227,7 @@ pub struct ExtractArgs {
 pub struct SyncArgs {
     #[arg(value_name = "SUBSCRIBER", required = true)]
     pub subscribers: Vec<SubscriberName>,
-    /// `core`, `patches`, …
+    /// `core`, `patches`, … or `all`
     #[arg(long = "components", alias = "component", value_name = "NAME", value_delimiter = ',', required = true)]
     pub components: Vec<String>,
     #[command(flatten)]
@@ -513,10 +518,10 @@ fn kind(text: &str) -> Result<Kind, String> {
 
 fn schedule(text: &str) -> Result<ScheduleName, String> {
     match text.split_once('/') {
-        Some((verb @ ("build" | "send" | "extract" | "refresh"), object)) if schemas::name::is_name(object) => {
+        Some((verb @ ("build" | "send" | "extract" | "refresh" | "sync"), object)) if schemas::name::is_name(object) => {
             Ok(ScheduleName { verb: verb.to_owned(), object: object.to_owned() })
         }
-        _ => Err("a schedule is called build/DISTRIBUTION, send/CHANNEL, extract/SUBSCRIBER or refresh/DISTRIBUTOR"
+        _ => Err("a schedule is called build/DISTRIBUTION, send/CHANNEL, extract/SUBSCRIBER, refresh/DISTRIBUTOR or sync/SYNC"
             .to_owned()),
     }
 }

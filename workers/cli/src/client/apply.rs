@@ -11,8 +11,8 @@ use crate::output::{self, clean};
 pub async fn run(client: Client, args: &ApplyArgs, form: Form) -> Result<Outcome, ClientError> {
     let files = files::read(&args.files).map_err(|e| ClientError::Usage(format!("{e:#}")))?;
     let files: Vec<Value> = files.into_iter().map(|(name, text)| json!({ "name": name, "text": text })).collect();
-    let answer: Value =
-        client.post("/v1/apply", &json!({ "files": files, "dry_run": args.dry_run, "refresh": args.refresh })).await?;
+    let body = json!({ "files": files, "dry_run": args.dry_run, "refresh": args.refresh, "prune": args.prune });
+    let answer: Value = client.post("/v1/apply", &body).await?;
     for warning in answer["warnings"].as_array().into_iter().flatten() {
         eprintln!("{}", warned(warning));
     }

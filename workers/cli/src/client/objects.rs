@@ -81,6 +81,9 @@ fn described(description: &Value) -> String {
     let mut out = format!("{} {}\n\n", cell(&description["kind"]), cell(&description["name"]));
     out.push_str(&table.render(width_here()));
     out.push_str(&standing(&description["standing"]));
+    if let Some(console) = description["console"].as_str() {
+        out.push_str(&format!("\nCreated by console {}.\n", cell(&json!(console))));
+    }
     let references: Vec<String> =
         description["referred_by"].as_array().into_iter().flatten().map(|r| cell(&r["field"])).collect();
     if references.is_empty() {

@@ -36,7 +36,11 @@ pub async fn list(client: Client, form: Form) -> Result<Outcome, ClientError> {
     unfold(&mut rows, "spec");
     add_local(&mut rows);
     print(&rows, form, |table| {
-        table.whole(&["schedule"]).rename("next_local", "there").extra(&["overdue_ms", "zone", "last_nominal"])
+        table
+            .whole(&["schedule"])
+            .rename("next_local", "there")
+            .extra(&["overdue_ms", "zone", "last_nominal"])
+            .rename("console", "owner")
     })
 }
 

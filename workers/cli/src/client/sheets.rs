@@ -23,8 +23,10 @@ pub async fn jobs(client: Client, args: &JobsArgs, form: Form) -> Result<Outcome
         ("limit", args.limit.map(|n| n.to_string())),
     ]);
     let rows: Rows = client.get_with("/v1/sheets/jobs", &narrow).await?;
-    let extras = ["lane", "error_code", "attempt", "created_at", "ended_at"];
-    print(&rows, form, |table| table.without_empty(&["error", "error_code"]).rename("revision", "rev").extra(&extras))
+    let extras = ["lane", "error_code", "attempt", "waits_for", "created_at", "ended_at"];
+    print(&rows, form, |table| {
+        table.without_empty(&["waits_for", "error", "error_code"]).rename("revision", "rev").extra(&extras)
+    })
 }
 
 pub async fn deliveries(client: Client, args: &DeliveriesArgs, form: Form) -> Result<Outcome, ClientError> {
@@ -45,7 +47,7 @@ pub async fn lanes(client: Client, args: &LanesArgs, form: Form) -> Result<Outco
     print(&rows, form, |table| {
         let table =
             table.rename("job_id", "job").rename("behind_job_id", "behind").rename("expected_start", "expected");
-        table.whole(&["lane"]).extra(&["priority", "revision", "distribution", "behind"])
+        table.without_empty(&["waits_for"]).whole(&["lane"]).extra(&["priority", "revision", "distribution", "behind"])
     })
 }
 

@@ -82,7 +82,16 @@ async fn perform(args: DemoArgs, shutdown: tokio_util::sync::CancellationToken) 
 fn settings(data: &Path) -> Settings {
     let listen = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
     let retention = scheduler::Retention::default();
-    Settings { data: PathBuf::from(data), listen, slots: SLOTS, drain_time: DRAIN_TIME, retention, served_kept: None }
+    let console = schemas::ConsoleName::default();
+    Settings {
+        data: PathBuf::from(data),
+        listen,
+        slots: SLOTS,
+        drain_time: DRAIN_TIME,
+        retention,
+        served_kept: None,
+        console,
+    }
 }
 
 /// The whole show, from the copy to the last line.

@@ -45,7 +45,7 @@ impl Stage {
         eprintln!("Applying {}", path.display());
         let file = [(path.display().to_string(), text)];
         let refused = |error: api::ApplyError| DemoError::Definitions(error.to_string());
-        api::apply(&self.records, &file, false).await.map_err(refused)?;
+        api::apply(&self.records, &file, &Default::default()).await.map_err(refused)?;
         Ok(())
     }
 

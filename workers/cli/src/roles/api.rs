@@ -21,8 +21,12 @@ pub async fn run(args: ApiArgs) -> Result<(), RoleError> {
     let records = services::database(&config, &patience).await?;
     let queue = services::broker(&config, &worker::worker_id("api"), &patience).await?;
     let dispatcher = Dispatcher::new(records.clone(), queue.clone());
-    let settings =
-        api::Config { listen: config.api.listen(), token: token.clone(), allow_remote: config.api.allow_remote };
+    let settings = api::Config {
+        listen: config.api.listen(),
+        token: token.clone(),
+        allow_remote: config.api.allow_remote,
+        console: config.console(),
+    };
     let ended = |error: anyhow::Error| RoleError::ended("api", format!("{error:#}"));
     let (addr, serving) =
         api::serve(settings, records.clone(), dispatcher, queue.clone(), shutdown.clone()).await.map_err(ended)?;

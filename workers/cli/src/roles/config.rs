@@ -14,7 +14,7 @@ use std::time::Duration;
 
 use figment::Figment;
 use figment::providers::{Format, Toml};
-use schemas::{DistributorName, Span, SubscriberName};
+use schemas::{ConsoleName, DistributorName, Span, SubscriberName};
 use serde::{Deserialize, Serialize};
 
 pub use error::ConfigError;
@@ -52,6 +52,8 @@ pub struct Config {
     /// Without keys the usual AWS variables, profiles and instance roles are asked.
     pub s3_access_key: Option<Secret>,
     pub s3_secret_key: Option<Secret>,
+    /// The control side's name, where several share one database.
+    pub console: Option<ConsoleName>,
     /// A level, or directives such as `info,queue=debug`.
     pub log: Option<String>,
     pub log_format: LogFormat,
@@ -185,6 +187,10 @@ impl Config {
 
     pub fn start_timeout(&self) -> Duration {
         self.start_timeout.map_or(START_TIMEOUT, Span::as_duration)
+    }
+
+    pub fn console(&self) -> ConsoleName {
+        self.console.clone().unwrap_or_default()
     }
 
     pub fn drain_time(&self) -> Duration {

@@ -13,7 +13,7 @@ use dispatch::Dispatcher;
 use queue::Queue;
 use queue::local::LocalQueue;
 use records::Records;
-use schemas::QueueName;
+use schemas::{ConsoleName, QueueName};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
@@ -38,6 +38,7 @@ pub struct Settings {
     pub drain_time: Duration,
     pub retention: scheduler::Retention,
     pub served_kept: Option<Duration>,
+    pub console: ConsoleName,
 }
 
 /// What the roles stand on.
@@ -171,7 +172,8 @@ impl Roles {
         tasks: &mut Tasks,
     ) -> Result<SocketAddr, RoleError> {
         let failed = |error: anyhow::Error| RoleError::ended("api", format!("{error:#}"));
-        let config = ::api::Config { listen: settings.listen, token, allow_remote: false };
+        let console = settings.console.clone();
+        let config = ::api::Config { listen: settings.listen, token, allow_remote: false, console };
         let (records, dispatcher, queue) = (self.records.clone(), self.dispatcher.clone(), self.queue.clone());
         let served = ::api::serve(config, records, dispatcher, queue, stop.clone()).await;
         let (addr, serving) = served.map_err(failed)?;

@@ -5,6 +5,7 @@ use std::io::Write;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 
+use schemas::ConsoleName;
 use tokio_util::sync::CancellationToken;
 
 use super::config::{Config, Section};
@@ -32,9 +33,10 @@ pub async fn run(args: UpArgs) -> Result<(), RoleError> {
         drain_time: config.drain_time(),
         retention: config.up.retention(),
         served_kept: config.up.served_kept(),
+        console: config.console(),
     };
     let mut fleet = Embedded::start(settings, ground, lock).await?;
-    if let Err(error) = apply(&fleet, &definitions).await {
+    if let Err(error) = apply(&fleet, &definitions, &config.console()).await {
         fleet.stop().await?;
         return Err(error);
     }
@@ -79,12 +81,12 @@ async fn ground(config: &Config, data: &Path, shutdown: &CancellationToken) -> R
     Ok(Ground { records, queue, blobs })
 }
 
-async fn apply(fleet: &Embedded, definitions: &[(String, String)]) -> Result<(), RoleError> {
+async fn apply(fleet: &Embedded, definitions: &[(String, String)], console: &ConsoleName) -> Result<(), RoleError> {
     if definitions.is_empty() {
         return Ok(());
     }
     let refused = |error: ::api::ApplyError| RoleError::Definitions(error.to_string());
-    ::api::apply(&fleet.records, definitions, false).await.map_err(refused)?;
+    ::api::apply(&fleet.records, definitions, console).await.map_err(refused)?;
     Ok(())
 }
 

@@ -10,6 +10,7 @@ pub mod routing;
 pub mod schedule;
 pub mod site;
 pub mod state;
+pub mod syncs;
 pub mod target_path;
 pub mod targets;
 pub mod variables;

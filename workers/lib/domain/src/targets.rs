@@ -3,13 +3,16 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
-use schemas::definitions::{Channel, Distribution, Subscriber, Subscription};
-use schemas::{ChannelName, Definitions, DistributionName, GroupName, SubscriberName};
+use schemas::definitions::{Channel, Distribution, Subscriber, Subscription, is_of_components};
+use schemas::{ChannelName, Definitions, DistributionName, GroupName, SubscriberName, SyncName};
 
 /// The label that `platforms` is compared with; the subscriber sets it itself.
 pub const OS_LABEL: &str = "os";
 
-/// One subscriber of one distribution in one channel. Inactive ones are listed too: who never gets something is a
+/// The channel that stands for syncs: in lanes, queues and results. No channel can be called so.
+pub const SYNC_CHANNEL: &str = "sync";
+
+/// One subscriber of one distribution in one channel, or by syncs. Inactive ones are listed too: who never gets something is a
 /// result as well.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Target {
@@ -25,6 +28,8 @@ pub struct Target {
 pub enum Why {
     Subscribed,
     Group(GroupName),
+    /// A sync takes it there, subscribed or not.
+    Sync(SyncName),
     /// Its own subscription is inactive, or that of its every group.
     SubscriptionInactive,
     OptedOut,
@@ -41,6 +46,7 @@ impl fmt::Display for Why {
         match self {
             Why::Subscribed => f.write_str("subscribed"),
             Why::Group(group) => write!(f, "group {group}"),
+            Why::Sync(sync) => write!(f, "sync {sync}"),
             Why::SubscriptionInactive => f.write_str("its subscription is inactive"),
             Why::OptedOut => f.write_str("it opted out of the distribution"),
             Why::PlatformDiffers { os: Some(os) } => write!(f, "its platform, {os}, is not one of the distribution's"),
@@ -70,7 +76,37 @@ pub fn targets(definitions: &Definitions) -> Vec<Target> {
             }
         }
     }
+    let synced = synced(definitions);
+    if !synced.is_empty() {
+        targets.extend(synced);
+        targets.sort_by(|a, b| {
+            (&a.channel, &a.distribution, &a.subscriber).cmp(&(&b.channel, &b.distribution, &b.subscriber))
+        });
+    }
     targets
+}
+
+/// What syncs take where: the first of several that say so.
+fn synced(definitions: &Definitions) -> Vec<Target> {
+    let mut found: BTreeMap<(&DistributionName, &SubscriberName), (bool, Why)> = BTreeMap::new();
+    let Ok(channel) = ChannelName::try_from(SYNC_CHANNEL) else { return Vec::new() };
+    for (sync_name, sync) in &definitions.syncs {
+        let Some(subscriber) = definitions.subscribers.get(&sync.subscriber) else { continue };
+        for (name, distribution) in &definitions.distributions {
+            if is_of_components(distribution, &sync.components) {
+                let judged = judge(&Why::Sync(sync_name.clone()), hindrance_of(name, distribution, subscriber));
+                found.entry((name, &sync.subscriber)).or_insert(judged);
+            }
+        }
+    }
+    let target = |((distribution, subscriber), (active, why)): ((&DistributionName, &SubscriberName), _)| Target {
+        channel: channel.clone(),
+        distribution: distribution.clone(),
+        subscriber: subscriber.clone(),
+        active,
+        why,
+    };
+    found.into_iter().map(target).collect()
 }
 
 fn judge(subscription: &Why, hindrance: Option<Why>) -> (bool, Why) {
@@ -118,15 +154,23 @@ fn hindrance(
     distribution: &Distribution,
     subscriber: &Subscriber,
 ) -> Option<Why> {
+    let hindrance = hindrance_of(name, distribution, subscriber);
+    let is_weaker = hindrance.as_ref().is_none_or(|hindrance| *hindrance == Why::DistributionInactive);
+    if is_weaker && !channel.active { Some(Why::ChannelInactive) } else { hindrance }
+}
+
+/// What keeps a distribution from a subscriber, whatever would bring it there.
+pub(crate) fn hindrance_of(
+    name: &DistributionName,
+    distribution: &Distribution,
+    subscriber: &Subscriber,
+) -> Option<Why> {
     let os = subscriber.labels.get(OS_LABEL);
     if subscriber.opt_out.contains(name) {
         return Some(Why::OptedOut);
     }
     if !distribution.platforms.is_empty() && !os.is_some_and(|os| distribution.platforms.contains(os)) {
         return Some(Why::PlatformDiffers { os: os.cloned() });
-    }
-    if !channel.active {
-        return Some(Why::ChannelInactive);
     }
     (!distribution.active).then_some(Why::DistributionInactive)
 }

@@ -32,6 +32,16 @@ fn channel(field: &str) -> String {
     format!("channels:\n  c1:\n    distributions: []\n    {field}\n")
 }
 
+/// A sync with one field replaced or added.
+fn sync(field: &str) -> String {
+    let mut fields = vec![("subscriber", "s1"), ("components", "[core]"), ("schedule", "never")];
+    let (name, value) = field.split_once(": ").unwrap();
+    fields.retain(|(known, _)| *known != name);
+    fields.push((name, value));
+    let lines: String = fields.iter().map(|(name, value)| format!("    {name}: {value}\n")).collect();
+    format!("syncs:\n  s1:\n{lines}")
+}
+
 #[test]
 fn every_hostile_definition_is_refused_with_its_stable_code() {
     let long = "x".repeat(300);
@@ -52,7 +62,8 @@ fn every_hostile_definition_is_refused_with_its_stable_code() {
         ("#".repeat(FILE_BYTES_MAX + 1), "file-too-large", ""),
         // what is known
         ("subscriber: {}".into(), "section-unknown", "subscriber"),
-        ("syncs: {}".into(), "later-version", "syncs"),
+        ("policies: {}".into(), "later-version", "policies"),
+        ("sync: {}".into(), "section-unknown", "sync"),
         ("subscribers: [s1]".into(), "wrong-type", "subscribers"),
         (subscriber("parnt: x"), "field-unknown", "subscribers.s1.parnt"),
         (subscriber("external: true"), "later-version", "subscribers.s1.external"),
@@ -118,6 +129,30 @@ fn every_hostile_definition_is_refused_with_its_stable_code() {
         (subscriber("parent: ../x"), "name-invalid", "subscribers.s1.parent"),
         ("groups: { g: [a, a] }".into(), "listed-twice", "groups.g[1]"),
         ("groups: { g: nobody }".into(), "wrong-type", "groups.g"),
+        // syncs
+        ("syncs: { s1: }".into(), "field-missing", "syncs.s1"),
+        ("syncs: [s1]".into(), "wrong-type", "syncs"),
+        ("syncs: { '../s1': {} }".into(), "name-invalid", "syncs.../s1"),
+        (format!("syncs: {{ {long}: {{}} }}"), "name-invalid", ""),
+        (sync("subscriber: ../x"), "name-invalid", "syncs.s1.subscriber"),
+        (sync("subscriber: [s1]"), "wrong-type", "syncs.s1.subscriber"),
+        (sync("components: core"), "wrong-type", "syncs.s1.components"),
+        (sync("components: []"), "value-missing", "syncs.s1.components"),
+        (sync("components: [core, core]"), "listed-twice", "syncs.s1.components[1]"),
+        (sync("components: ['Core;']"), "label-invalid", "syncs.s1.components[0]"),
+        (sync("components: ['*']"), "label-invalid", "syncs.s1.components[0]"),
+        (sync("components: [1]"), "wrong-type", "syncs.s1.components[0]"),
+        (sync(&format!("components: [{long}]")), "label-invalid", "syncs.s1.components[0]"),
+        (sync("schedule: "), "value-missing", "syncs.s1.schedule"),
+        (sync("schedule: dayly"), "schedule-unknown", "syncs.s1.schedule"),
+        (sync("schedule: { cron: '*/0 * * * *', dialect: croner }"), "cron-invalid", "syncs.s1.schedule.cron"),
+        (sync("console: other"), "field-unknown", "syncs.s1.console"),
+        (distribution("sources: [ { subscriber: s1 } ]"), "field-missing", "distributions.av.sources[0]"),
+        (
+            distribution("sources: [ { path: /a, subscriber: ../s1 } ]"),
+            "name-invalid",
+            "distributions.av.sources[0].subscriber",
+        ),
         // schedules
         (subscriber("extract: dayly"), "schedule-unknown", "subscribers.s1.extract"),
         (subscriber("extract: daily"), "schedule-unknown", "subscribers.s1.extract"),

@@ -28,7 +28,8 @@ fn main() -> Result<()> {
     let hints = rest.get(1).and_then(|path| Hints::open(fs::read(path).ok()?, MACHINE));
     let (watch, threads) = (Watch::default(), thread::available_parallelism().map_or(2, usize::from));
     let loaded = began.elapsed();
-    let of = FileSource { path: source.clone(), into: None, include: Vec::new(), exclude: Vec::new() };
+    let of =
+        FileSource { path: source.clone(), subscriber: None, into: None, include: Vec::new(), exclude: Vec::new() };
     let tree = walk(&[of], threads, &watch).map_err(Error::other)?;
     let listed = began.elapsed();
     let (mut line, packs) = sync_channel(1);

@@ -14,7 +14,7 @@ use sea_orm::{
 
 use crate::clock;
 pub(crate) use crate::clock::clock_ms;
-use crate::sql;
+use crate::{consoles, sql};
 
 #[cfg(feature = "postgres")]
 const POSTGRES_CONNECTIONS_MAX: u32 = 8;
@@ -80,7 +80,7 @@ impl From<DbErr> for RecordsError {
             DbErr::Conn(_) | DbErr::ConnectionAcquire(_) => RecordsError::Unavailable { reason: text },
             // Lost connections, deadlocks, serialisation failures and shutdowns come as execution errors with these words.
             _ if TRANSIENT.iter().any(|word| text.contains(word)) => RecordsError::Unavailable { reason: text },
-            _ => RecordsError::Statement(text),
+            _ => consoles::refusal_of(&text).unwrap_or(RecordsError::Statement(text)),
         }
     }
 }

@@ -3,8 +3,9 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 
-use domain::definitions::{Accepted, Rename};
+use domain::definitions::{Accepted, Prunable, Rename};
 use domain::state::State;
+use domain::targets::SYNC_CHANNEL;
 use domain::{in_effect, site, targets};
 use schemas::name::Kind;
 use schemas::{
@@ -15,13 +16,11 @@ use serde::Serialize;
 use serde_json::{Map, Value as Json};
 use uuid::Uuid;
 
+use crate::consoles::{self, Owners};
 use crate::db::{Records, RecordsError, clock_ms};
 use crate::finish::{self, Ended};
 use crate::refresh::{self, Activate, Waiting};
 use crate::{lanes, limits, requests, retention, schedules, sql};
-
-/// The lane that syncs use (SPEC §10, 3); every site consumes it.
-pub const SYNC_CHANNEL: &str = "sync";
 
 /// All definitions in effect, with the version that they stand under.
 #[derive(Debug, Clone)]
@@ -29,6 +28,35 @@ pub struct Fleet {
     pub version: u64,
     pub definitions: Definitions,
     pub stores: BTreeMap<DistributionName, StoreId>,
+    /// Whose each object is.
+    pub owners: Owners,
+}
+
+impl Fleet {
+    /// Whether this console may make the fleet so: what applying it would say of syncs and their owners.
+    pub fn may_become(&self, accepted: &Accepted, console: &ConsoleName) -> Result<(), RecordsError> {
+        let renamed = |name: &str| {
+            let old = accepted.renames.iter().find(|r| r.kind == Kind::Sync && r.new == name);
+            old.map_or(name, |rename| rename.old.as_str()).to_owned()
+        };
+        let mut owners = BTreeMap::new();
+        for (name, sync) in &accepted.definitions.syncs {
+            let before = renamed(name.as_str());
+            let Some(owner) = self.owners.get(&(Kind::Sync, before.clone())) else { continue };
+            let is_same = before == name.as_str() && self.definitions.syncs.get(name) == Some(sync);
+            if !is_same {
+                consoles::may_change(&before, owner.as_str(), console)?;
+            }
+            owners.insert(name.to_string(), owner.to_string());
+        }
+        consoles::core_is_of_one(&accepted.definitions, &owners, console)
+    }
+
+    /// What a prune by this console takes out unless it is declared (SPEC §10, 1).
+    pub fn prunable(&self, console: &ConsoleName) -> Prunable {
+        let own = self.owners.iter().filter(|(_, owner)| *owner == console);
+        own.map(|(object, _)| object.clone()).collect()
+    }
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -64,7 +92,10 @@ struct ObjectRow {
     name: String,
     spec: String,
     store: Option<String>,
+    console: String,
 }
+
+const OBJECTS: &str = "SELECT kind, name, spec, store, console FROM tide_objects";
 
 impl Records {
     pub async fn fleet_version(&self) -> Result<u64, RecordsError> {
@@ -94,7 +125,7 @@ impl Records {
     }
 
     /// Stores the whole fleet as validated against version `based_on`; anything that is not in it is deleted. Fails with
-    /// `Conflict` if somebody else was faster.
+    /// `Conflict` if somebody else was faster. New objects belong to `console`, and so must syncs that it changes.
     pub async fn apply_and(
         &self,
         accepted: &Accepted,
@@ -103,6 +134,7 @@ impl Records {
         activate: Activate,
     ) -> Result<Applied, RecordsError> {
         let now_ms = clock_ms();
+        let acting = console.cloned().unwrap_or_default();
         let tx = self.begin().await?;
         self.think_long(&tx).await?;
         let found = sql::number(&tx, "SELECT number FROM tide_meta WHERE name = 'fleet_version' {for_update}", vec![])
@@ -113,9 +145,9 @@ impl Records {
         }
         let version = found + 1;
         for rename in &accepted.renames {
-            carry_out(&tx, rename).await?;
+            carry_out(&tx, rename, &acting).await?;
         }
-        let objects = write_objects(&tx, &accepted.definitions, &accepted.renames, now_ms).await?;
+        let objects = write_objects(&tx, &accepted.definitions, &accepted.renames, &acting, now_ms).await?;
         for gone in objects.iter().filter(|o| o.change == Change::Deleted) {
             end_jobs_of(&tx, gone.kind, &gone.name, now_ms).await?;
         }
@@ -139,6 +171,11 @@ impl Records {
             refresh::release(&tx, definitions, &refreshed, now_ms).await?;
             derive(&tx, definitions, &refreshed, in_effect).await?;
             asked = ask_refreshes(&tx, &refreshed, in_effect, console, now_ms).await?;
+            for name in
+                objects.iter().filter(|o| o.kind == Kind::Sync && o.change != Change::Unchanged).map(|o| &o.name)
+            {
+                sync_at_once(&tx, definitions, name, in_effect, &acting, now_ms).await?;
+            }
         }
         let waiting = refresh::waiting(&tx).await?;
         tx.commit().await?;
@@ -170,7 +207,7 @@ pub(crate) async fn read(c: &impl ConnectionTrait, version: u64) -> Result<Fleet
     let (mut distributors, mut distributions) = (BTreeMap::new(), BTreeMap::new());
     let (mut channels, mut subscribers) = (BTreeMap::new(), BTreeMap::new());
     let mut sections: Map<String, Json> = Map::new();
-    let mut stores = BTreeMap::new();
+    let (mut stores, mut owners) = (BTreeMap::new(), Owners::new());
     let (mut page, mut last) = (objects_after(c, "", "").await?, (String::new(), String::new()));
     while let Some(row) = page.pop_front() {
         if page.is_empty() {
@@ -181,6 +218,8 @@ pub(crate) async fn read(c: &impl ConnectionTrait, version: u64) -> Result<Fleet
         if let (Some(store), Ok(name)) = (&row.store, DistributionName::try_from(row.name.as_str())) {
             stores.insert(name, store.parse().map_err(|e| RecordsError::Corrupt(format!("store id: {e}")))?);
         }
+        let console = row.console.as_str().try_into().map_err(consoles::corrupt)?;
+        owners.insert((kind, row.name.clone()), console);
         match kind {
             Kind::Distributor => put(&mut distributors, row)?,
             Kind::Distribution => put(&mut distributions, row)?,
@@ -197,14 +236,12 @@ pub(crate) async fn read(c: &impl ConnectionTrait, version: u64) -> Result<Fleet
     }
     let others: Definitions = serde_json::from_value(Json::Object(sections))?;
     let definitions = Definitions { distributors, distributions, channels, subscribers, ..others };
-    Ok(Fleet { version, definitions, stores })
+    Ok(Fleet { version, definitions, stores, owners })
 }
 
 /// The next page in order; the reader looks at the version before and after.
 async fn objects_after(c: &impl ConnectionTrait, kind: &str, name: &str) -> Result<VecDeque<ObjectRow>, RecordsError> {
-    let text = format!(
-        "SELECT kind, name, spec, store FROM tide_objects WHERE (kind, name) > ($1, $2) ORDER BY kind, name LIMIT {PAGE_MAX}"
-    );
+    let text = format!("{OBJECTS} WHERE (kind, name) > ($1, $2) ORDER BY kind, name LIMIT {PAGE_MAX}");
     Ok(sql::rows::<ObjectRow>(c, &text, vec![kind.into(), name.into()]).await?.into())
 }
 
@@ -235,9 +272,13 @@ async fn write_objects(
     tx: &DatabaseTransaction,
     definitions: &Definitions,
     renames: &[Rename],
+    acting: &ConsoleName,
     now_ms: i64,
 ) -> Result<Vec<ObjectChange>, RecordsError> {
-    let existing: Vec<ObjectRow> = sql::rows(tx, "SELECT kind, name, spec, store FROM tide_objects", vec![]).await?;
+    let existing: Vec<ObjectRow> = sql::rows(tx, OBJECTS, vec![]).await?;
+    let of_syncs = existing.iter().filter(|row| row.kind == Kind::Sync.as_str());
+    let owners = of_syncs.map(|row| (row.name.clone(), row.console.clone())).collect();
+    consoles::core_is_of_one(definitions, &owners, acting)?;
     let mut existing: HashMap<(String, String), ObjectRow> =
         existing.into_iter().map(|row| ((row.kind.clone(), row.name.clone()), row)).collect();
     let mut changes = Vec::new();
@@ -258,6 +299,9 @@ async fn write_objects(
         if change == Change::Unchanged {
             continue;
         }
+        if let (Kind::Sync, Some(row)) = (kind, &before) {
+            consoles::may_change(&name, &row.console, acting)?;
+        }
         created_seq += 1;
         let store = match before {
             Some(row) => row.store,
@@ -275,23 +319,37 @@ async fn write_objects(
             store.into(),
             now_ms.into(),
             now_ms.into(),
+            acting.to_string().into(),
+            format!("{acting}/1").into(),
         ]);
     }
-    let head =
-        "INSERT INTO tide_objects (kind, name, spec, title, version, created_seq, store, created_ms, changed_ms)";
+    changes.extend(delete_left_out(tx, existing.into_values(), now_ms).await?);
+    let head = "INSERT INTO tide_objects (kind, name, spec, title, version, created_seq, store, created_ms, changed_ms, console, \
+        changed_by)";
     let tail = "ON CONFLICT (kind, name) DO UPDATE SET spec = excluded.spec, title = excluded.title,
         version = tide_objects.version + 1, changed_ms = excluded.changed_ms,
+        changed_by = excluded.console || '/' || (tide_objects.version + 1),
         in_effect = CASE WHEN tide_objects.kind IN ('distributor', 'distribution')
             THEN COALESCE(tide_objects.in_effect, tide_objects.spec) END,
         in_effect_version = CASE WHEN tide_objects.kind IN ('distributor', 'distribution')
             THEN COALESCE(tide_objects.in_effect_version, tide_objects.version) END";
     sql::insert_rows(tx, head, &rows, tail).await?;
     sql::exec(tx, "UPDATE tide_meta SET number = $1 WHERE name = 'created_seq'", vec![created_seq.into()]).await?;
-    for ((kind, name), row) in existing {
+    Ok(changes)
+}
+
+/// First of all: what goes makes room for what comes.
+async fn delete_left_out(
+    tx: &DatabaseTransaction,
+    left_out: impl Iterator<Item = ObjectRow>,
+    now_ms: i64,
+) -> Result<Vec<ObjectChange>, RecordsError> {
+    let mut changes = Vec::new();
+    for ObjectRow { kind, name, store, .. } in left_out {
         let deleted = Kind::parse(&kind).ok_or_else(|| RecordsError::Corrupt(format!("object kind `{kind}`")))?;
         sql::exec(tx, "DELETE FROM tide_objects WHERE kind = $1 AND name = $2", vec![kind.into(), name.clone().into()])
             .await?;
-        if let (Kind::Distribution, Some(store)) = (deleted, row.store) {
+        if let (Kind::Distribution, Some(store)) = (deleted, store) {
             retention::set_aside(tx, &name, &store, now_ms).await?;
         }
         changes.push(ObjectChange { kind: deleted, name, change: Change::Deleted });
@@ -325,7 +383,10 @@ fn places(kind: Kind) -> &'static [(&'static str, &'static str)] {
 }
 
 /// Renames the object and its history. Content stays where it is: stores go by an id of their own.
-async fn carry_out(tx: &DatabaseTransaction, rename: &Rename) -> Result<(), RecordsError> {
+async fn carry_out(tx: &DatabaseTransaction, rename: &Rename, acting: &ConsoleName) -> Result<(), RecordsError> {
+    if rename.kind == Kind::Sync {
+        return rename_sync(tx, rename, acting).await;
+    }
     let (old, new) = (Value::from(rename.old.clone()), Value::from(rename.new.clone()));
     for (table, column) in places(rename.kind) {
         if *table == "tide_jobs" {
@@ -349,6 +410,19 @@ async fn carry_out(tx: &DatabaseTransaction, rename: &Rename) -> Result<(), Reco
     schedules::rename(tx, rename).await?;
     let text = "UPDATE tide_objects SET name = $1 WHERE kind = $2 AND name = $3";
     sql::exec(tx, text, vec![new, rename.kind.as_str().into(), old]).await?;
+    Ok(())
+}
+
+async fn rename_sync(tx: &DatabaseTransaction, rename: &Rename, acting: &ConsoleName) -> Result<(), RecordsError> {
+    let find = "SELECT console FROM tide_objects WHERE kind = 'sync' AND name = $1";
+    if let Some(owner) = sql::texts(tx, find, vec![rename.old.clone().into()]).await?.first() {
+        consoles::may_change(&rename.old, owner, acting)?;
+    }
+    schedules::rename(tx, rename).await?;
+    let text = "UPDATE tide_objects SET name = $1, version = version + 1, changed_by = CAST($3 AS TEXT) || '/' || (version + 1)
+        WHERE kind = 'sync' AND name = $2";
+    let values = vec![rename.new.clone().into(), rename.old.clone().into(), acting.to_string().into()];
+    sql::exec(tx, text, values).await?;
     Ok(())
 }
 
@@ -435,6 +509,26 @@ async fn write_settings(
         sql::exec(tx, "DELETE FROM tide_settings WHERE subscriber = $1", vec![gone.clone().into()]).await?;
     }
     Ok(changed)
+}
+
+/// A sync that goes by `immediately` and is new or changed.
+async fn sync_at_once(
+    tx: &DatabaseTransaction,
+    definitions: &Definitions,
+    name: &str,
+    version: u64,
+    acting: &ConsoleName,
+    now_ms: i64,
+) -> Result<(), RecordsError> {
+    let found = definitions.syncs.iter().find(|(sync, _)| sync.as_str() == name);
+    let Some((sync, _)) = found.filter(|(_, sync)| sync.schedule.is_immediate()) else { return Ok(()) };
+    let seed = format!("tidegate/apply/{version}/sync/{sync}");
+    let id = RequestId(Uuid::new_v5(&Uuid::NAMESPACE_OID, seed.as_bytes()));
+    let mut request = Request::new(id, RequestKind::Sync);
+    request.selector.syncs.push(sync.clone());
+    request.console = Some(acting.clone());
+    requests::insert_own(tx, &request, "apply", now_ms).await?;
+    Ok(())
 }
 
 async fn ask_refreshes(

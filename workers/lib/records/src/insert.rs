@@ -15,7 +15,7 @@ use crate::db::{Records, RecordsError, clock_ms};
 use crate::finish::{self, Ended};
 use crate::publish::ToPublish;
 use crate::retention::CollectTimes;
-use crate::{lanes, promote, retention, schedules, sql};
+use crate::{behind, lanes, promote, retention, schedules, sql};
 
 /// A job that a planner decided on.
 #[derive(Debug, Clone)]
@@ -123,17 +123,18 @@ pub struct Inserted {
     pub publish: Vec<ToPublish>,
 }
 
+/// An open job, as far as a planned one has to do with it.
 #[derive(FromQueryResult)]
-struct OpenKey {
-    id: String,
-    kind: String,
-    subscriber: Option<String>,
-    distribution: String,
-    revision: Option<i64>,
+pub(crate) struct OpenKey {
+    pub id: String,
+    pub kind: String,
+    pub subscriber: Option<String>,
+    pub distribution: String,
+    pub revision: Option<i64>,
     published_ms: Option<i64>,
     started_ms: Option<i64>,
-    state: String,
-    lane: String,
+    pub state: String,
+    pub lane: String,
     /// Of builds; of the others it is not read.
     task: Option<String>,
 }
@@ -181,8 +182,9 @@ async fn insert_step(
 
     // Read again under the locks.
     let open = open_jobs(tx, jobs).await?;
-    retention::pin(tx, jobs).await?;
     let superseded = supersede(tx, jobs, &open, now_ms).await?;
+    let jobs = &*behind::queue(tx, jobs, &open).await?;
+    retention::pin(tx, jobs).await?;
     known.extend(attachable_builds(jobs, &open));
     let new = insert_new(tx, request, jobs, known, now_ms).await?;
     let conflicts = conflicting(tx, jobs, known).await?;
@@ -311,7 +313,7 @@ async fn replace_unfilled(
 }
 
 /// An extract that travels with a send which is out already: it is at the site, and ends there.
-fn carried_by_published(extract: &OpenKey, open: &[OpenKey]) -> bool {
+pub(crate) fn carried_by_published(extract: &OpenKey, open: &[OpenKey]) -> bool {
     extract.kind == "extract"
         && open.iter().any(|send| {
             send.kind == "send"

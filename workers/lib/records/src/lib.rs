@@ -1,10 +1,12 @@
 //! The SQL database: the truth about requests, jobs, lanes, revisions and results, on PostgreSQL and on SQLite.
 //! It knows no broker and no bytes of content; what must be published is handed back to the caller.
 
+mod behind;
 mod cancel;
 mod clock;
 mod compose;
 mod condemned;
+mod consoles;
 mod db;
 mod dead_letters;
 mod definitions;
@@ -31,6 +33,7 @@ mod sql;
 mod sweep;
 
 pub use cancel::{CancelOutcome, PauseOutcome};
+pub use consoles::{CORE_OWNER_DIFFERS, Owners, SYNC_OWNER_DIFFERS};
 pub use db::{Records, RecordsError};
 pub use dead_letters::DeadLetter;
 pub use definitions::{Applied, Change, Fleet, ObjectChange};
@@ -41,7 +44,7 @@ pub use origin::KeptStore;
 pub use publish::{Published, ToPublish};
 pub use query::{Rows, Sheet};
 pub use refresh::{Activate, Standing, Waiting};
-pub use requests::{Acceptance, PendingRequest, RequestStatus};
+pub use requests::{Acceptance, PendingRequest, REVISION_ORIGIN, RequestStatus};
 pub use results::Recorded;
 pub use retention::{
     CollectTimes, DueStore, Fate, Garbage, GarbagePlan, ORIGIN as COLLECTIONS_ORIGIN, Retired, Retirement,

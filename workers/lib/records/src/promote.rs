@@ -162,7 +162,7 @@ async fn fill(c: &impl ConnectionTrait, job: &JobRow, now_ms: i64) -> Result<Opt
         let error = format!("job {other} does the same");
         return end(c, job, State::Cancelled, "superseded", &error, now_ms).await.map(Some);
     }
-    let note = note_of_failed_build(c, job, revision).await?;
+    let note = note_of_what_failed(c, job, revision).await?;
     let text = "UPDATE tide_jobs SET revision = $1, note = COALESCE($2, note) WHERE id = $3 OR (carried_by = $3 AND revision IS NULL)";
     sql::exec(c, text, vec![revision.into(), note.into(), job.raw.id.clone().into()]).await?;
     Ok(None)
@@ -184,16 +184,18 @@ pub(crate) async fn hand_over(c: &impl ConnectionTrait, job: &str, other: &str) 
     Ok(())
 }
 
-/// S8: when the build that it waited for failed, the newest good revision is sent, and the job says so.
-async fn note_of_failed_build(
+/// S8: when the build or the download that it waited for did not succeed, the newest good revision is sent, and the job says so.
+async fn note_of_what_failed(
     c: &impl ConnectionTrait,
     job: &JobRow,
     revision: i64,
 ) -> Result<Option<String>, RecordsError> {
-    let text = "SELECT a.id FROM tide_job_waits w JOIN tide_jobs a ON a.id = w.awaited_id
-        WHERE w.job_id = $1 AND a.kind = 'build' AND a.state IN ('failed', 'cancelled') LIMIT 1";
+    let text = "SELECT a.kind || ' ' || a.id FROM tide_job_waits w JOIN tide_jobs a ON a.id = w.awaited_id
+        JOIN tide_jobs j ON j.id = w.job_id
+        WHERE w.job_id = $1 AND a.state IN ('failed', 'cancelled') AND (a.kind = 'build' OR a.subscriber = j.subscriber)
+        ORDER BY a.kind, a.created_ms LIMIT 1";
     let failed = sql::texts(c, text, vec![job.raw.id.clone().into()]).await?;
-    Ok(failed.first().map(|id| format!("build {id} did not succeed: revision {revision} is the newest good one")))
+    Ok(failed.first().map(|what| format!("{what} did not succeed: revision {revision} is the newest good one")))
 }
 
 async fn end(

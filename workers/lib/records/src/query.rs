@@ -45,16 +45,16 @@ impl Sheet {
     pub fn sql(self) -> &'static str {
         match self {
             Sheet::Jobs => {
-                "SELECT id, kind, state, lane, distribution, revision, subscriber, attempt, created_at, ended_at, error_code, error FROM jobs ORDER BY created_at DESC, id LIMIT 200"
+                "SELECT id, kind, state, lane, distribution, revision, subscriber, attempt, waits_for, created_at, ended_at, error_code, error FROM jobs ORDER BY created_at DESC, id LIMIT 200"
             }
             Sheet::Deliveries => {
                 "SELECT channel, distribution, subscriber, state, current_revision AS current, stored_revision AS stored, extracted_revision AS extracted, bytes_needed, bytes_moved, took_ms, error_code, error FROM deliveries ORDER BY channel, distribution, subscriber"
             }
             Sheet::Lanes => {
-                "SELECT lane, state, place, job_id, kind, job_state, distribution, revision, priority, behind_job_id, expected_start FROM lanes WHERE job_id IS NOT NULL OR state = 'paused' ORDER BY lane, place"
+                "SELECT lane, state, place, job_id, kind, job_state, distribution, revision, priority, behind_job_id, waits_for, expected_start FROM lanes WHERE job_id IS NOT NULL OR state = 'paused' ORDER BY lane, place"
             }
             Sheet::Schedules => {
-                "SELECT schedule, spec, zone, next_due, overdue_ms, last_nominal, last_state FROM schedules ORDER BY schedule"
+                "SELECT schedule, spec, zone, next_due, overdue_ms, last_nominal, last_state, console FROM schedules ORDER BY schedule"
             }
             Sheet::Subscribers => {
                 "SELECT subscriber, state, last_seen, jobs_open, wanted, current, program_version FROM subscribers ORDER BY subscriber"

@@ -1,14 +1,19 @@
 //! Requests: stored under the id that the asker chose, planned once by whoever claims them, ended with their last job.
 
+use std::collections::HashMap;
+
+use schemas::definitions::{Distribution, Sync, is_of_components};
 use schemas::{ChannelName, Digest, JobId, Request, RequestId, RequestKind};
 use sea_orm::{ConnectionTrait, FromQueryResult, Value};
 use uuid::Uuid;
 
 use crate::db::{Records, RecordsError, clock_ms};
-use crate::{finish, schedules, sql};
+use crate::{consoles, finish, schedules, sql};
 
 /// How long a planner has before another one takes a request over.
 const PLAN_CLAIM_MS: i64 = 30_000;
+/// What a request says it comes from when a new revision goes out at once.
+pub const REVISION_ORIGIN: &str = "revision";
 /// Requests that one call hands to a planner.
 const CLAIMED_MAX: usize = 64;
 
@@ -68,12 +73,20 @@ impl Records {
         let tx = self.begin().await?;
         let ids: Vec<String> = requests.iter().map(|r| r.id.to_string()).collect();
         let before = stored(&tx, &ids).await?;
+        let new: Vec<&Request> = requests.iter().filter(|r| !before.contains_key(&r.id.to_string())).collect();
+        let refused = refused(&tx, &new).await?;
+        let mut requested = requests.iter();
+        rows.retain(|_| requested.next().is_none_or(|request| !refused.contains_key(&request.id)));
         sql::insert_rows(&tx, INSERT, &rows, "ON CONFLICT (id) DO NOTHING").await?;
         let after = stored(&tx, &ids).await?;
         tx.commit().await?;
         let mut seen = before.clone();
         let mut answers = Vec::with_capacity(requests.len());
         for (request, digest) in requests.iter().zip(digests) {
+            if let Some((code, what)) = refused.get(&request.id) {
+                answers.push(Err(RecordsError::Refused { code, what: what.clone() }));
+                continue;
+            }
             let id = request.id.to_string();
             let matches = after.get(&id) == Some(&digest);
             let new = seen.insert(id, digest).is_none();
@@ -160,10 +173,23 @@ fn row(request: &Request, origin: &str, now_ms: i64) -> Result<(Vec<Value>, Stri
     Ok((row, digest))
 }
 
-async fn stored(
+/// Those that nobody may make so, with code and reason.
+async fn refused(
     c: &impl ConnectionTrait,
-    ids: &[String],
-) -> Result<std::collections::HashMap<String, String>, RecordsError> {
+    requests: &[&Request],
+) -> Result<HashMap<RequestId, (&'static str, String)>, RecordsError> {
+    let mut refused = HashMap::new();
+    for request in requests {
+        match consoles::may_run(c, request).await {
+            Ok(()) => {}
+            Err(RecordsError::Refused { code, what }) => drop(refused.insert(request.id, (code, what))),
+            Err(other) => return Err(other),
+        }
+    }
+    Ok(refused)
+}
+
+async fn stored(c: &impl ConnectionTrait, ids: &[String]) -> Result<HashMap<String, String>, RecordsError> {
     if ids.is_empty() {
         return Ok(Default::default());
     }
@@ -193,6 +219,44 @@ pub(crate) async fn send_of_new_revision(
     let id = RequestId(Uuid::new_v5(&build.0, format!("send/{channel}").as_bytes()));
     let mut request = Request::new(id, RequestKind::Send);
     request.selector.channels.push(channel.clone());
-    insert_own(c, &request, "revision", now_ms).await?;
+    insert_own(c, &request, REVISION_ORIGIN, now_ms).await?;
     Ok(())
+}
+
+/// A new revision also goes where a sync of it says `immediately`, in the name of the sync's console.
+pub(crate) async fn syncs_of_new_revision(
+    c: &impl ConnectionTrait,
+    build: JobId,
+    distribution: &str,
+    now_ms: i64,
+) -> Result<usize, RecordsError> {
+    let text = "SELECT s.object AS sync, o.spec, o.console, d.spec AS distribution FROM tide_schedules s
+        JOIN tide_objects o ON o.kind = 'sync' AND o.name = s.object
+        JOIN tide_objects d ON d.kind = 'distribution' AND d.name = $1
+        WHERE s.verb = 'sync' AND s.spec = '\"immediately\"' ORDER BY s.object";
+    let immediate: Vec<ImmediateSync> = sql::rows(c, text, vec![distribution.to_owned().into()]).await?;
+    let mut asked = 0;
+    for row in immediate {
+        let sync: Sync = serde_json::from_str(&row.spec)?;
+        if !is_of_components(&serde_json::from_str::<Distribution>(&row.distribution)?, &sync.components) {
+            continue;
+        }
+        let id = RequestId(Uuid::new_v5(&build.0, format!("sync/{}", row.sync).as_bytes()));
+        let mut request = Request::new(id, RequestKind::Sync);
+        request.selector.subscribers.push(sync.subscriber);
+        let corrupt = |e: schemas::InvalidName| RecordsError::Corrupt(format!("sync {}: {e}", row.sync));
+        request.selector.distributions.push(distribution.try_into().map_err(corrupt)?);
+        request.console = Some(row.console.as_str().try_into().map_err(corrupt)?);
+        request.selector.components = sync.components;
+        asked += usize::from(insert_own(c, &request, REVISION_ORIGIN, now_ms).await?);
+    }
+    Ok(asked)
+}
+
+#[derive(FromQueryResult)]
+struct ImmediateSync {
+    sync: String,
+    spec: String,
+    console: String,
+    distribution: String,
 }

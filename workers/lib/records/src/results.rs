@@ -77,6 +77,8 @@ struct Batch {
     revisions: Vec<Vec<Value>>,
     packs: Vec<Vec<Value>>,
     sends: Vec<(JobId, schemas::ChannelName)>,
+    /// New revisions, by the build and its distribution.
+    built: Vec<(JobId, String)>,
     /// Of builds that name what is condemned, by job and attempt.
     verdicts: HashMap<(String, u32), Verdict>,
     /// When jobs that their window's end stopped go on.
@@ -378,6 +380,7 @@ impl Batch {
             ]);
         }
         self.sends.extend(send_on.into_iter().map(|channel| (row.id, channel)));
+        self.built.push((row.id, name));
         Ok(())
     }
 }

@@ -1,6 +1,7 @@
 //! A build of one distribution.
 
 use records::{PlannedJob, Template};
+use schemas::definitions::FileSource;
 use schemas::{ChannelName, DistributionName, JobId, Lane, Schedule};
 
 use super::{PlanFault, View};
@@ -19,7 +20,7 @@ pub(super) fn build(view: &View, name: &DistributionName) -> Result<PlannedJob, 
         template: Template::Build {
             store: view.store(name)?,
             of_type: distribution.of_type,
-            sources: distribution.sources.clone(),
+            sources: distribution.sources.iter().map(as_builders_see).collect(),
             read_all: view.reads_all(),
             keep: distribution.keep.clone(),
             send_on: send_on(view, name, distribution.send_after_build),
@@ -29,6 +30,11 @@ pub(super) fn build(view: &View, name: &DistributionName) -> Result<PlannedJob, 
         waits: Vec::new(),
         note: None,
     })
+}
+
+/// Whose files they are is no business of a builder's.
+fn as_builders_see(source: &FileSource) -> FileSource {
+    FileSource { subscriber: None, ..source.clone() }
 }
 
 /// The channels on which a new revision leaves at once.

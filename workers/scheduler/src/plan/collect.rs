@@ -67,7 +67,7 @@ mod tests {
             "distributions": { "tools": { "distributor": "lab", "type": "file", "sources": [], "target": "/t", "mode": "mirror" } },
         }))
         .unwrap();
-        let fleet = Fleet { version: 1, definitions, stores: Default::default() };
+        let fleet = Fleet { version: 1, definitions, stores: Default::default(), owners: Default::default() };
         let mut request = Request::new(RequestId(Uuid::from_u128(1)), RequestKind::Collect);
         let concerned = BTreeSet::from(["tools".try_into().unwrap()]);
         let times = CollectTimes::of_grace(Duration::from_secs(5));

@@ -27,7 +27,7 @@ fn fleet() -> Fleet {
     let declared = domain::definitions::parse(&[("fleet.yaml".to_owned(), FLEET.to_owned())]).unwrap();
     let definitions = domain::definitions::validate(&declared, &Default::default()).unwrap().definitions;
     let stores = definitions.distributions.keys().map(|name| (name.clone(), StoreId(Uuid::nil()))).collect();
-    Fleet { version: 1, definitions, stores }
+    Fleet { version: 1, definitions, stores, owners: Default::default() }
 }
 
 fn request(kind: RequestKind) -> Request {
@@ -249,4 +249,48 @@ fn planning_the_same_request_again_names_the_same_jobs() {
     let ids = |jobs: Vec<PlannedJob>| jobs.into_iter().map(|job| job.id).collect::<Vec<_>>();
     let request = request(RequestKind::Send);
     assert_eq!(ids(planned(&built(), &request)), ids(planned(&built(), &request)));
+}
+
+/// With a sync of `patches` for lyon, and paris a source of antivirus.
+fn synced() -> Fleet {
+    let mut fleet = fleet();
+    let text = "syncs: { lyon-patches: { subscriber: lyon, components: [patches], schedule: never } }";
+    let declared = domain::definitions::parse(&[("s.yaml".to_owned(), text.to_owned())]).unwrap();
+    fleet.definitions = domain::definitions::validate(&declared, &fleet.definitions).unwrap().definitions;
+    let antivirus = fleet.definitions.distributions.get_mut(&"antivirus".try_into().unwrap()).unwrap();
+    antivirus.sources[0].subscriber = Some("paris".try_into().unwrap());
+    fleet
+}
+
+#[test]
+fn a_sync_that_is_named_brings_its_components_to_its_subscriber() {
+    let mut request = Request::new(RequestId(Uuid::from_u128(7)), RequestKind::Sync);
+    request.selector.syncs.push("lyon-patches".try_into().unwrap());
+    let concerned = concerned(&synced(), &request).unwrap();
+    assert_eq!(concerned.iter().map(|name| name.as_str()).collect::<Vec<_>>(), ["frozen"]);
+    let jobs = plan(&synced(), &built(), &BTreeSet::new(), &request).unwrap();
+    assert_eq!(shown(&jobs), ["send region frozen", "send lyon frozen", "extract lyon frozen"]);
+    request.selector.syncs = vec!["ghost".try_into().unwrap()];
+    assert_eq!(super::concerned(&synced(), &request).unwrap_err().code, "unknown");
+}
+
+#[test]
+fn a_sync_to_a_source_of_its_content_is_refused_when_it_is_asked_for_too() {
+    let mut request = request(RequestKind::Sync);
+    request.selector.components.push("core".to_owned());
+    let fault = plan(&synced(), &built(), &BTreeSet::new(), &request).unwrap_err();
+    assert_eq!(fault.code, "sync-to-source");
+    request.selector.components = vec!["patches".to_owned()];
+    assert!(plan(&synced(), &built(), &BTreeSet::new(), &request).is_ok());
+}
+
+#[test]
+fn a_sync_of_a_new_revision_builds_nothing_again() {
+    let mut request = request(RequestKind::Sync);
+    request.selector.distributions.push("antivirus".try_into().unwrap());
+    let jobs = super::syncs_of_revision(&fleet(), &built(), &request).unwrap();
+    assert_eq!(shown(&jobs), ["send region antivirus", "send paris antivirus", "extract paris antivirus"]);
+    assert!(
+        jobs.iter().all(|job| job.waits.iter().all(|wait| wait.on_bad == OnBad::Fail || wait.patience_ms.is_some()))
+    );
 }

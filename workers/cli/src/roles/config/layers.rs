@@ -9,8 +9,18 @@ use super::Section;
 use super::error::ConfigError;
 
 /// What all roles may have in common.
-const SHARED: [&str; 9] =
-    ["database", "broker", "storage", "s3_endpoint", "s3_region", "log", "log_format", "drain_time", "start_timeout"];
+const SHARED: [&str; 10] = [
+    "console",
+    "database",
+    "broker",
+    "storage",
+    "s3_endpoint",
+    "s3_region",
+    "log",
+    "log_format",
+    "drain_time",
+    "start_timeout",
+];
 
 impl Section {
     fn name(self) -> &'static str {

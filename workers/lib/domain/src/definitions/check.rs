@@ -87,7 +87,13 @@ impl Checker<'_> {
                     self.name(&name, field);
                 }
             }
-            Shape::Text(_) | Shape::Tag | Shape::Span { .. } | Shape::Zone | Shape::Glob | Shape::Path(_) => {
+            Shape::Text(_)
+            | Shape::Tag
+            | Shape::Component
+            | Shape::Span { .. }
+            | Shape::Zone
+            | Shape::Glob
+            | Shape::Path(_) => {
                 if let Some(given) = self.text(value, field) {
                     text::check(self, shape, given, field);
                 }

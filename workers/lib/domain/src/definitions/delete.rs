@@ -1,5 +1,7 @@
 //! Taking an object out of effect (SPEC O11): refused with the list of those that name it.
 
+use std::collections::BTreeMap;
+
 use schemas::Definitions;
 use schemas::name::Kind;
 
@@ -34,16 +36,25 @@ pub fn delete(kind: Kind, name: &str, definitions: &Definitions) -> Result<Defin
         return Err(DeleteError::Referred { kind, name: name.to_owned(), by });
     }
     let mut left = definitions.clone();
-    match kind {
-        Kind::Distributor => left.distributors.retain(|key, _| key.as_str() != name),
-        Kind::Distribution => left.distributions.retain(|key, _| key.as_str() != name),
-        Kind::Channel => left.channels.retain(|key, _| key.as_str() != name),
-        Kind::Group => left.groups.retain(|key, _| key.as_str() != name),
-        Kind::Subscriber => left.subscribers.retain(|key, _| key.as_str() != name),
-        Kind::Hierarchy => left.hierarchies.retain(|key, _| key.as_str() != name),
-        Kind::Sync => {}
-    }
+    take_out(&mut left, kind, name);
     Ok(left)
+}
+
+pub(super) fn take_out(definitions: &mut Definitions, kind: Kind, name: &str) {
+    fn remove<K: Ord + for<'a> TryFrom<&'a str>, V>(map: &mut BTreeMap<K, V>, name: &str) {
+        if let Ok(key) = K::try_from(name) {
+            map.remove(&key);
+        }
+    }
+    match kind {
+        Kind::Distributor => remove(&mut definitions.distributors, name),
+        Kind::Distribution => remove(&mut definitions.distributions, name),
+        Kind::Channel => remove(&mut definitions.channels, name),
+        Kind::Group => remove(&mut definitions.groups, name),
+        Kind::Subscriber => remove(&mut definitions.subscribers, name),
+        Kind::Hierarchy => remove(&mut definitions.hierarchies, name),
+        Kind::Sync => remove(&mut definitions.syncs, name),
+    }
 }
 
 /// How many of those that name an object an error lists.

@@ -71,7 +71,7 @@ pub fn object(kind: Kind, name: &str, definitions: &Definitions) -> Option<Value
         Kind::Group => serde_json::to_value(d.groups.get(&name.try_into().ok()?)?),
         Kind::Subscriber => serde_json::to_value(d.subscribers.get(&name.try_into().ok()?)?),
         Kind::Hierarchy => serde_json::to_value(d.hierarchies.get(&name.try_into().ok()?)?),
-        Kind::Sync => return None,
+        Kind::Sync => serde_json::to_value(d.syncs.get(&name.try_into().ok()?)?),
     };
     value.ok()
 }
@@ -85,7 +85,7 @@ pub fn names(kind: Kind, definitions: &Definitions) -> Vec<String> {
         Kind::Group => d.groups.keys().map(ToString::to_string).collect(),
         Kind::Subscriber => d.subscribers.keys().map(ToString::to_string).collect(),
         Kind::Hierarchy => d.hierarchies.keys().map(ToString::to_string).collect(),
-        Kind::Sync => Vec::new(),
+        Kind::Sync => d.syncs.keys().map(ToString::to_string).collect(),
     }
 }
 

@@ -47,6 +47,12 @@ pub(super) fn edges(definitions: &Definitions) -> Vec<Edge> {
     for (name, distribution) in &definitions.distributions {
         let distributor = distribution.distributor.as_str();
         edges.add(Kind::Distribution, name.as_str(), "distributor", Kind::Distributor, distributor);
+        for (index, source) in distribution.sources.iter().enumerate() {
+            if let Some(subscriber) = &source.subscriber {
+                let field = below(&item("sources", index), "subscriber");
+                edges.add(Kind::Distribution, name.as_str(), &field, Kind::Subscriber, subscriber.as_str());
+            }
+        }
     }
     edges.of_channels(definitions);
     for (name, group) in &definitions.groups {
@@ -71,6 +77,9 @@ pub(super) fn edges(definitions: &Definitions) -> Vec<Edge> {
             let field = item("opt_out", index);
             edges.add(Kind::Subscriber, name.as_str(), &field, Kind::Distribution, distribution.as_str());
         }
+    }
+    for (name, sync) in &definitions.syncs {
+        edges.add(Kind::Sync, name.as_str(), "subscriber", Kind::Subscriber, sync.subscriber.as_str());
     }
     edges.0
 }

@@ -56,12 +56,15 @@ pub mod code {
     pub const PARENT_LOOP: &str = "parent-loop";
     pub const HIERARCHY_DOUBLED: &str = "hierarchy-doubled";
     pub const TARGETS_OVERLAP: &str = "targets-overlap";
+    /// A sync would bring a subscriber what is made of its own files.
+    pub const SYNC_TO_SOURCE: &str = "sync-to-source";
     pub const RENAME_INVALID: &str = "rename-invalid";
     pub const MORE: &str = "more-errors";
     /// Warnings.
     pub const UNKNOWN_VARIABLE: &str = "unknown-variable";
     pub const CHANNEL_EMPTY: &str = "channel-empty";
     pub const AFTER_NEVER: &str = "after-never";
+    pub const SYNC_EMPTY: &str = "sync-empty";
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]

@@ -13,6 +13,8 @@ pub(super) enum Shape {
     Name,
     /// A component or platform: a name's letters, and `.` and `_`.
     Tag,
+    /// A component, or `all`.
+    Component,
     /// One of the words; the second list comes with a later version.
     Word(&'static [&'static str], &'static [&'static str]),
     Flag,
@@ -83,7 +85,7 @@ pub(super) struct Section {
     pub reserved: &'static [(&'static str, &'static str)],
 }
 
-pub(super) const SECTIONS: [Section; 6] = [
+pub(super) const SECTIONS: [Section; 7] = [
     Section { kind: Kind::Distributor, of: Shape::Object(&DISTRIBUTOR), reserved: &[] },
     Section { kind: Kind::Hierarchy, of: Shape::Object(&HIERARCHY), reserved: &[] },
     Section { kind: Kind::Distribution, of: Shape::Object(&DISTRIBUTION), reserved: &[] },
@@ -101,9 +103,10 @@ pub(super) const SECTIONS: [Section; 6] = [
         of: Shape::Object(&SUBSCRIBER),
         reserved: &[("origin", "results name the bucket that builders write to `origin`")],
     },
+    Section { kind: Kind::Sync, of: Shape::Object(&SYNC), reserved: &[] },
 ];
 
-pub(super) const SECTIONS_LATER: [&str; 3] = ["syncs", "policies", "rollouts"];
+pub(super) const SECTIONS_LATER: [&str; 2] = ["policies", "rollouts"];
 
 pub(super) const fn section(kind: Kind) -> Option<&'static Section> {
     match kind {
@@ -113,7 +116,7 @@ pub(super) const fn section(kind: Kind) -> Option<&'static Section> {
         Kind::Channel => Some(&SECTIONS[3]),
         Kind::Group => Some(&SECTIONS[4]),
         Kind::Subscriber => Some(&SECTIONS[5]),
-        Kind::Sync => None,
+        Kind::Sync => Some(&SECTIONS[6]),
     }
 }
 
@@ -216,11 +219,12 @@ static DISTRIBUTION: Object = Object {
 static SOURCE: Object = Object {
     fields: &[
         required("path", Shape::Path(PathRule::Absolute)),
+        field("subscriber", Shape::Name),
         field("into", Shape::Path(PathRule::Relative)),
         or("include", Shape::List { of: &Shape::Glob, min: 0, max: GLOBS_MAX }, "everything"),
         field("exclude", Shape::List { of: &Shape::Glob, min: 0, max: GLOBS_MAX }),
     ],
-    later: &["url", "s3", "git", "deb", "oci", "subscriber"],
+    later: &["url", "s3", "git", "deb", "oci"],
 };
 
 static CHANNEL: Object = Object {
@@ -280,6 +284,18 @@ static SUBSCRIBER_LIMITS: Object = Object {
     later: &[],
 };
 
+static SYNC: Object = Object {
+    fields: &[
+        TITLE,
+        LABELS,
+        RENAMED_FROM,
+        required("subscriber", Shape::Name),
+        required("components", Shape::List { of: &Shape::Component, min: 1, max: COMPONENTS_MAX }),
+        required("schedule", Shape::Schedule),
+    ],
+    later: &[],
+};
+
 #[cfg(test)]
 mod tests {
     use std::collections::BTreeSet;
@@ -322,6 +338,7 @@ mod tests {
             ("Subscriber", &SUBSCRIBER),
             ("LogSettings", &LOG),
             ("SubscriberLimits", &SUBSCRIBER_LIMITS),
+            ("Sync", &SYNC),
         ] {
             let properties = types[name]["properties"].as_object().unwrap();
             let typed: BTreeSet<_> = properties.keys().map(String::as_str).collect();

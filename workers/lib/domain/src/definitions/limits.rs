@@ -22,6 +22,8 @@ pub const SOURCES_MAX: usize = 1_000;
 pub const GLOBS_MAX: usize = 1_000;
 pub const GLOB_BYTES_MAX: usize = 1_000;
 pub const PLATFORMS_MAX: usize = 100;
+/// That one sync names.
+pub const COMPONENTS_MAX: usize = 100;
 pub const REVISIONS_MAX: u64 = 10_000;
 /// Of revisions, in seconds.
 pub const AGE_S_MIN: u64 = 60;

@@ -59,7 +59,7 @@ pub(super) fn carried_out(existing: &Definitions, renames: &[Rename]) -> Definit
             Kind::Group => rename_group(&mut definitions, old, new),
             Kind::Subscriber => rename_subscriber(&mut definitions, old, new),
             Kind::Hierarchy => rename_hierarchy(&mut definitions, old, new),
-            Kind::Sync => {}
+            Kind::Sync => move_key(&mut definitions.syncs, old, new),
         }
     }
     definitions
@@ -72,6 +72,7 @@ pub(super) fn settled(definitions: &mut Definitions) {
     definitions.distributions.values_mut().for_each(|d| d.renamed_from = None);
     definitions.channels.values_mut().for_each(|c| c.renamed_from = None);
     definitions.subscribers.values_mut().for_each(|s| s.renamed_from = None);
+    definitions.syncs.values_mut().for_each(|s| s.renamed_from = None);
     for group in definitions.groups.values_mut() {
         if let Group::Full(body) = group {
             body.renamed_from = None;
@@ -90,7 +91,7 @@ pub(super) fn exists(definitions: &Definitions, kind: Kind, name: &str) -> bool 
         Kind::Group => has(&definitions.groups, name),
         Kind::Subscriber => has(&definitions.subscribers, name),
         Kind::Hierarchy => has(&definitions.hierarchies, name),
-        Kind::Sync => false,
+        Kind::Sync => has(&definitions.syncs, name),
     }
 }
 
@@ -133,6 +134,9 @@ fn asked(definitions: &Definitions) -> Vec<Rename> {
         d.subscribers
             .iter()
             .filter_map(|(n, o)| of(Kind::Subscriber, n.as_str(), o.renamed_from.as_ref().map(|old| old.as_str()))),
+    );
+    renames.extend(
+        d.syncs.iter().filter_map(|(n, o)| of(Kind::Sync, n.as_str(), o.renamed_from.as_ref().map(|old| old.as_str()))),
     );
     renames
 }
@@ -196,6 +200,9 @@ fn rename_subscriber(definitions: &mut Definitions, old: &str, new: &str) {
             swap(awaited, old, new);
         }
     }
+    definitions.syncs.values_mut().for_each(|sync| swap(&mut sync.subscriber, old, new));
+    let sources = definitions.distributions.values_mut().flat_map(|distribution| distribution.sources.iter_mut());
+    sources.filter_map(|source| source.subscriber.as_mut()).for_each(|subscriber| swap(subscriber, old, new));
     definitions.hierarchies.values_mut().for_each(|hierarchy| rename_in_tree(&mut hierarchy.routes, old, new));
     for distributor in definitions.distributors.values_mut() {
         if let Some(Routes::Tree(tree)) = &mut distributor.routes {

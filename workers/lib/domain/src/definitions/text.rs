@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use globset::{GlobBuilder, GlobSetBuilder};
 use schemas::Span;
+use schemas::definitions::ALL_COMPONENTS;
 use serde_json::Value;
 
 use super::check::Checker;
@@ -23,6 +24,8 @@ pub(super) fn check(checker: &mut Checker<'_>, shape: &Shape, text: &str, field:
     match shape {
         Shape::Text(chars_max) => drop(plain(checker, text, *chars_max, field) && filled(checker, text, field)),
         Shape::Tag => tag(checker, text, field),
+        Shape::Component if text == ALL_COMPONENTS => {}
+        Shape::Component => tag(checker, text, field),
         Shape::Span { min_s, max_s } => span(checker, text, *min_s, *max_s, field),
         Shape::Zone => zone(checker, text, field),
         Shape::Glob => glob(checker, text, field),
@@ -105,7 +108,7 @@ fn tag(checker: &mut Checker<'_>, text: &str, field: &str) {
     if !begins || text.len() > LABEL_NAME_BYTES_MAX || !text.bytes().all(allowed) {
         let rule = format!("1 to {LABEL_NAME_BYTES_MAX} of a-z, 0-9, `.`, `_`, `-`, beginning with a letter or digit");
         checker.add(code::LABEL_INVALID, field, format!("{} is not allowed here", quoted(text)), rule);
-    } else if text == "all" {
+    } else if text == ALL_COMPONENTS {
         checker.add(code::NAME_RESERVED, field, "`all` means every one and names none", "choose another word");
     }
 }

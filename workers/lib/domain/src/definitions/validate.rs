@@ -12,10 +12,9 @@ use super::edges::edges;
 use super::error::{DefinitionError, Findings, Warning, code};
 use super::places::{Places, below, item};
 use super::rename::{self, Rename, renames};
-use super::schedule_fit;
-use super::target_check;
+use super::{schedule_fit, sync_check, target_check};
 use crate::effective::distributor_zone;
-use crate::targets::{Target, targets};
+use crate::targets::{Target, Why, targets};
 
 /// What takes effect.
 #[derive(Debug, Clone)]
@@ -27,9 +26,22 @@ pub struct Accepted {
     pub warnings: Vec<Warning>,
 }
 
+/// What goes unless it is declared.
+pub type Prunable = BTreeSet<(Kind, String)>;
+
 pub fn validate(declared: &Declared, existing: &Definitions) -> Result<Accepted, Vec<DefinitionError>> {
+    validate_pruned(declared, existing, &Prunable::new())
+}
+
+/// The same without those of `prunable` that are not declared. One that somebody still names is refused like any name of
+/// nothing.
+pub fn validate_pruned(
+    declared: &Declared,
+    existing: &Definitions,
+    prunable: &Prunable,
+) -> Result<Accepted, Vec<DefinitionError>> {
     let renames = renames(declared, existing);
-    let definitions = merged(declared, existing, &renames);
+    let definitions = merged(declared, existing, &renames, prunable);
     let fleet = Fleet { definitions: &definitions, places: &declared.places, targets: targets(&definitions) };
 
     let mut findings = Findings::default();
@@ -43,18 +55,23 @@ pub fn validate(declared: &Declared, existing: &Definitions) -> Result<Accepted,
     schedule_fit::extractions_form_no_loop(&fleet, &mut findings);
     fleet.zones_agree(&mut findings);
     fleet.deletes_first_only_at_one(&mut findings);
+    sync_check::no_sync_to_a_source(&fleet, &mut findings);
     target_check::targets_are_sound_and_apart(&fleet, &mut findings);
     if !findings.errors.is_empty() {
         return Err(findings.sorted());
     }
     let mut warnings = fleet.empty_channels();
     warnings.extend(schedule_fit::extractions_that_never_come(&fleet));
+    warnings.extend(sync_check::empty_syncs(&fleet));
     warnings.extend(target_check::unknown_variables(&fleet));
     Ok(Accepted { warnings, renames, definitions })
 }
 
-fn merged(declared: &Declared, existing: &Definitions, renames: &[Rename]) -> Definitions {
+fn merged(declared: &Declared, existing: &Definitions, renames: &[Rename], prunable: &Prunable) -> Definitions {
     let mut all = rename::carried_out(existing, renames);
+    for (kind, name) in prunable {
+        super::delete::take_out(&mut all, *kind, name);
+    }
     let new = declared.definitions.clone();
     all.distributors.extend(new.distributors);
     all.hierarchies.extend(new.hierarchies);
@@ -62,6 +79,7 @@ fn merged(declared: &Declared, existing: &Definitions, renames: &[Rename]) -> De
     all.channels.extend(new.channels);
     all.groups.extend(new.groups);
     all.subscribers.extend(new.subscribers);
+    all.syncs.extend(new.syncs);
     rename::settled(&mut all);
     all
 }
@@ -181,7 +199,9 @@ impl Fleet<'_> {
         for (name, channel) in &self.definitions.channels {
             demand(format!("channels.{name}"), "send", &channel.send, "nothing says when it is sent");
         }
-        let extracting: BTreeSet<_> = self.targets.iter().filter(|t| t.active).map(|t| &t.subscriber).collect();
+        // A sync extracts by itself.
+        let by_channel = self.targets.iter().filter(|t| t.active && !matches!(t.why, Why::Sync(_)));
+        let extracting: BTreeSet<_> = by_channel.map(|t| &t.subscriber).collect();
         for name in extracting {
             let extract = &self.definitions.subscribers[name].extract;
             demand(

@@ -67,7 +67,13 @@ impl Source {
 }
 
 pub fn source(path: &Path) -> FileSource {
-    FileSource { path: path.to_str().unwrap().to_owned(), into: None, include: Vec::new(), exclude: Vec::new() }
+    FileSource {
+        path: path.to_str().unwrap().to_owned(),
+        subscriber: None,
+        into: None,
+        include: Vec::new(),
+        exclude: Vec::new(),
+    }
 }
 
 pub fn noise(seed: &str, bytes: usize) -> Vec<u8> {

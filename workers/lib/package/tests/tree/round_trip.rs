@@ -31,7 +31,13 @@ impl Frames for Packs<'_> {
 }
 
 fn source(path: &Path) -> FileSource {
-    FileSource { path: path.to_str().unwrap().into(), into: None, include: Vec::new(), exclude: Vec::new() }
+    FileSource {
+        path: path.to_str().unwrap().into(),
+        subscriber: None,
+        into: None,
+        include: Vec::new(),
+        exclude: Vec::new(),
+    }
 }
 
 /// By way of bytes, as a site gets it.

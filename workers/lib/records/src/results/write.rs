@@ -25,6 +25,9 @@ impl Batch {
         for (job, channel) in &self.sends {
             requests::send_of_new_revision(c, *job, channel, self.now_ms).await?;
         }
+        for (job, distribution) in &self.built {
+            requests::syncs_of_new_revision(c, *job, distribution, self.now_ms).await?;
+        }
         self.hand_over(c).await
     }
 

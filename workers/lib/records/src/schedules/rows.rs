@@ -104,6 +104,11 @@ fn declared(definitions: &Definitions) -> Vec<Declared<'_>> {
             push("extract", name.to_string(), Borrowed(rule), effective::subscriber_zone(subscriber).to_owned());
         }
     }
+    for (name, sync) in &definitions.syncs {
+        let site = definitions.subscribers.get(&sync.subscriber);
+        let zone = site.map_or(effective::TIME_ZONE, effective::subscriber_zone).to_owned();
+        push("sync", name.to_string(), Borrowed(&sync.schedule), zone);
+    }
     all
 }
 
@@ -114,7 +119,8 @@ pub(crate) async fn rename(tx: &DatabaseTransaction, rename: &Rename) -> Result<
         Kind::Distribution => "build",
         Kind::Channel => "send",
         Kind::Subscriber => "extract",
-        Kind::Group | Kind::Hierarchy | Kind::Sync => return Ok(()),
+        Kind::Sync => "sync",
+        Kind::Group | Kind::Hierarchy => return Ok(()),
     };
     let (new, old) = (format!("{verb}/{}", rename.new), format!("{verb}/{}", rename.old));
     for (table, column) in [

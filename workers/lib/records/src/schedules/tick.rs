@@ -12,7 +12,7 @@ use super::overlap::{self, Verdict};
 use super::{COLUMNS, ScheduleRow, alerts, due};
 use crate::db::{Records, RecordsError, clock_ms};
 use crate::leases::{Term, fence};
-use crate::{STEP_MAX, requests, sql};
+use crate::{STEP_MAX, consoles, requests, sql};
 
 /// Missed occurrences that are made up for one after the other wait so long before it is looked again whether the last one ended.
 const AGAIN_MS: i64 = 1_000;
@@ -185,7 +185,11 @@ pub(super) async fn begin(
     if outcome != "started" {
         return Ok(None);
     }
-    requests::insert_own(tx, &asked(due, id, &only, begun)?, "schedule", now_ms).await?;
+    let mut work = asked(due, id, &only, begun)?;
+    if let [sync] = work.selector.syncs.as_slice() {
+        work.console = consoles::owner_of_sync(tx, sync).await?;
+    }
+    requests::insert_own(tx, &work, "schedule", now_ms).await?;
     let window_end_ms = rule.window_end(now_ms);
     let text = "UPDATE tide_requests SET schedule = $2, window_end_ms = $3, window_stops = $4 WHERE id = $1";
     let stops = i32::from(rule.stop_at_end && window_end_ms.is_some());
@@ -235,6 +239,10 @@ fn asked(due: &ScheduleRow, id: RequestId, only: &[String], begun: &Begun) -> Re
         "refresh" => {
             request.kind = RequestKind::Refresh;
             request.selector.distributors.push(object.try_into().map_err(corrupt)?);
+        }
+        "sync" => {
+            request.kind = RequestKind::Sync;
+            request.selector.syncs.push(object.try_into().map_err(corrupt)?);
         }
         other => return Err(RecordsError::Corrupt(format!("schedule {}: verb `{other}`", due.name))),
     }

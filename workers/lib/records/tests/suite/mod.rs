@@ -1,6 +1,7 @@
 //! A database with a small fleet in it, and the verbs that the tests speak.
 
 pub mod cancelling;
+pub mod consoles;
 pub mod definitions;
 pub mod events;
 pub mod fencing;
@@ -16,6 +17,7 @@ pub mod results;
 pub mod retention;
 pub mod schedules;
 pub mod sweeping;
+pub mod syncs;
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -175,7 +177,13 @@ pub fn build(distribution: &str) -> PlannedJob {
     let template = Template::Build {
         store: store(),
         of_type: DistributionType::File,
-        sources: vec![FileSource { path: "/srv/a".into(), into: None, include: vec![], exclude: vec![] }],
+        sources: vec![FileSource {
+            path: "/srv/a".into(),
+            subscriber: None,
+            into: None,
+            include: vec![],
+            exclude: vec![],
+        }],
         read_all: false,
         keep: Vec::new(),
         send_on: vec!["protect".try_into().unwrap()],

@@ -34,6 +34,7 @@ pub async fn every_view_can_be_read(scene: &Scene) {
         "schedules",
         "occurrences",
         "dead_letters",
+        "syncs",
     ];
     for view in views {
         let rows =
@@ -107,7 +108,7 @@ pub async fn every_column_is_documented(scene: &Scene) {
             documented.entry(view.clone()).or_default().extend(columns.split(", ").map(str::to_owned));
         }
     }
-    assert_eq!(documented.len(), 16);
+    assert_eq!(documented.len(), 17);
     for (view, columns) in documented {
         let found = scene.records.query(&format!("SELECT * FROM {view}")).await.unwrap().columns;
         let found: std::collections::BTreeSet<String> = found.into_iter().collect();
