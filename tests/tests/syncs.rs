@@ -49,7 +49,10 @@ fn a_sync_brings_its_components_to_a_site_that_subscribes_to_nothing() {
     up.cli.ok(&["apply", "-f", &syncs]);
     let listed = up.cli.ok(&["schedules"]);
     assert!(listed.contains("sync/region-core") && listed.contains("berlin"), "{listed}");
-    assert!(up.cli.ok(&["schedule", "explain", "sync/region-core"]).contains("every hour"), "explained in words");
+    assert!(
+        up.cli.ok(&["schedule", "explain", "sync/region-core"]).contains("every 1h of elapsed time"),
+        "explained in words"
+    );
     assert_eq!(
         up.cli.json(&["schedule", "next", "sync/region-core", "--count", "3"])["next"].as_array().unwrap().len(),
         3

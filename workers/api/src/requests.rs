@@ -62,7 +62,7 @@ pub async fn ask(records: &Records, queue: &dyn Queue, request: &Request) -> Res
     let body = serde_json::to_string(request).map_err(|e| ApiFault::bad("request-malformed", e.to_string()))?;
     let stored = records.query(&format!("SELECT body FROM requests WHERE id = '{}'", request.id)).await?;
     if let Some(stored) = stored.rows.first().and_then(|row| row.first()).and_then(Value::as_str) {
-        if stored == body {
+        if stored == body || is_same_but_unnamed(stored, request) {
             return Ok(());
         }
         let message = format!("request {} exists already with another body; choose another id", request.id);
@@ -71,6 +71,12 @@ pub async fn ask(records: &Records, queue: &dyn Queue, request: &Request) -> Res
     let mut message = Outgoing::new(QueueName::Requests, body);
     message.message_id = Some(request.id.to_string());
     Ok(publish(queue, message, &QueueName::Requests).await?)
+}
+
+/// Handed in past the API by somebody who named no console.
+fn is_same_but_unnamed(stored: &str, request: &Request) -> bool {
+    let unnamed = Request { console: None, ..request.clone() };
+    serde_json::from_str::<Request>(stored).is_ok_and(|stored| stored == unnamed)
 }
 
 /// Declares the queue only if it is not there: a broker that was set up anew has none yet.
