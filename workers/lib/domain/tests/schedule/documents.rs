@@ -6,9 +6,10 @@ use super::{ms, schedule};
 
 const GUIDE: &str = include_str!("../../../../../docs/schedules.md");
 
-/// The lines of the guide's YAML blocks, without their comments.
+/// The lines of the guide's YAML blocks of schedules, without their comments.
 fn rules() -> Vec<String> {
     let blocks = GUIDE.split("```yaml\n").skip(1).filter_map(|part| part.split("```").next());
+    let blocks = blocks.filter(|block| !block.starts_with("syncs:"));
     blocks.flat_map(str::lines).map(|line| line.split(" #").next().unwrap_or_default().trim().to_owned()).collect()
 }
 
