@@ -4,7 +4,7 @@ use std::path::Path;
 
 fn main() -> std::io::Result<()> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("json");
-    for (name, document) in schemas::published() {
+    for (name, document) in schemas::generated() {
         let path = folder.join(name);
         std::fs::write(&path, format!("{document:#}\n"))?;
         println!("{}", path.display());

@@ -1,12 +1,12 @@
 //! Transient signs of life on `tidegate.progress`. Losing one costs a figure on a page, never a result.
 
-use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use crate::{JobId, SubscriberName};
 
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "generate", derive(schemars::JsonSchema))]
 #[serde(tag = "beat", rename_all = "kebab-case")]
 pub enum Beat {
     Progress(Progress),
@@ -14,7 +14,8 @@ pub enum Beat {
 }
 
 /// One message per worker; a builder's also renews the leases of the jobs that it lists.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "generate", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct Progress {
     pub schema: u32,
@@ -23,7 +24,8 @@ pub struct Progress {
     pub jobs: Vec<JobProgress>,
 }
 
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "generate", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct JobProgress {
     pub job: JobId,
@@ -38,7 +40,8 @@ pub struct JobProgress {
 }
 
 /// A site says every 30 s that it lives, and which jobs it holds.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "generate", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct Presence {
     pub schema: u32,
@@ -61,7 +64,8 @@ pub struct Presence {
     pub stopping: bool,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "generate", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct OpenJob {
     pub job: JobId,

@@ -1,6 +1,5 @@
 //! Garbage collection as workers hear of it: what may go from the origin, and what a site keeps.
 
-use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::{Digest, DistributionName, DistributorName, StoreId};
@@ -11,7 +10,8 @@ pub const DELETIONS_MAX: usize = 500;
 pub const ORPHANS_MAX: usize = 2_000;
 
 /// Deletes objects of one distribution's store at the origin, and looks for those that belong to no revision.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "generate", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct CollectTask {
     pub distributor: DistributorName,
@@ -34,7 +34,8 @@ pub struct CollectTask {
     pub after: Option<String>,
 }
 
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[cfg_attr(feature = "generate", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct StoredObject {
     /// Key below the store's folder.
@@ -42,7 +43,8 @@ pub struct StoredObject {
     pub bytes: u64,
 }
 
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "generate", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct CollectResult {
     /// Those of the task's objects that are not there any more.
@@ -56,7 +58,8 @@ pub struct CollectResult {
     pub listed: Option<Listed>,
 }
 
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "generate", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct Listed {
     pub objects: u64,
@@ -66,7 +69,8 @@ pub struct Listed {
 }
 
 /// What a site keeps of a distribution beside what it cannot do without.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "generate", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct Keep {
     /// So many of the newest that it holds.
@@ -80,7 +84,8 @@ pub struct Keep {
 }
 
 /// The revisions of one distribution that a site's store holds.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "generate", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct HeldRevisions {
     /// The site's clock when it looked: of two reports the later one counts.

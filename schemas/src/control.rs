@@ -1,11 +1,11 @@
 //! What reaches a worker beside its jobs, outside its slots.
 
-use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::{JobId, Lane, Settings, SubscriberName};
 
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "generate", derive(schemars::JsonSchema))]
 #[serde(tag = "control", rename_all = "kebab-case")]
 // A control message is rare and short-lived; a box would only make it harder to read.
 #[allow(clippy::large_enum_variant)]
@@ -28,7 +28,8 @@ pub enum Control {
     },
 }
 
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "generate", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct ChildKey {
     pub subscriber: SubscriberName,

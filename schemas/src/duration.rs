@@ -3,13 +3,13 @@
 use std::fmt;
 use std::time::Duration;
 
-use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// A positive length of time. `d` is kept apart from hours only by whoever needs civil days (schedules).
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[cfg_attr(feature = "generate", derive(schemars::JsonSchema))]
 #[serde(try_from = "String", into = "String")]
-#[schemars(extend("pattern" = r"^([0-9]+[smhd])+$"))]
+#[cfg_attr(feature = "generate", schemars(extend("pattern" = r"^([0-9]+[smhd])+$")))]
 pub struct Span(Duration);
 
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

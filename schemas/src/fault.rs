@@ -1,12 +1,12 @@
 //! What went wrong, in a form that a program can match on and a person can read.
 
-use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// Longest message kept, in characters: results are rows, not logs.
 pub const MESSAGE_CHARS_MAX: usize = 2_000;
 
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema, thiserror::Error)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
+#[cfg_attr(feature = "generate", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 #[error("{message} [{code}]")]
 pub struct Fault {

@@ -1,6 +1,5 @@
 //! The header of a manifest: small, readable, stored under its own digest, written last.
 
-use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::definitions::DistributionType;
@@ -13,7 +12,8 @@ pub const FORMAT_WITH_EXTRAS: u32 = 2;
 
 /// It says nothing that two builders of one job would say differently (no time, no machine), so that a retried build
 /// ends in the same digest.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "generate", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct Header {
     pub format: u32,
@@ -32,7 +32,8 @@ pub struct Header {
     pub packs: Vec<PackRef>,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "generate", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct IndexRef {
     /// Of the stored (compressed) bytes.
@@ -42,7 +43,8 @@ pub struct IndexRef {
     pub raw_bytes: u64,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "generate", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct PackRef {
     pub digest: Digest,

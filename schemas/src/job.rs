@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 
-use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::collect::{CollectTask, Keep};
@@ -11,7 +10,8 @@ use crate::{
     ChannelName, Digest, DistributionName, DistributorName, JobId, Lane, RequestId, Settings, StoreId, SubscriberName,
 };
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[cfg_attr(feature = "generate", derive(schemars::JsonSchema))]
 #[serde(rename_all = "kebab-case")]
 pub enum JobKind {
     Build,
@@ -34,14 +34,16 @@ impl JobKind {
 
 /// A lane's running number. `epoch` grows when a database is restored from a backup and at every start of the in-process
 /// queue; a site refuses a message whose `seq` is not above the highest it has seen in that lane.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[cfg_attr(feature = "generate", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct Seq {
     pub epoch: u64,
     pub n: u64,
 }
 
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "generate", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct JobMessage {
     pub schema: u32,
@@ -61,7 +63,8 @@ pub struct JobMessage {
     pub traceparent: Option<String>,
 }
 
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "generate", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct Follow {
     pub job: JobId,
@@ -69,7 +72,8 @@ pub struct Follow {
     pub task: ExtractTask,
 }
 
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "generate", derive(schemars::JsonSchema))]
 #[serde(tag = "kind", rename_all = "kebab-case")]
 pub enum Task {
     Build(BuildTask),
@@ -99,7 +103,8 @@ impl Task {
 }
 
 /// An immutable build of a distribution, found under its header's digest.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[cfg_attr(feature = "generate", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct RevisionRef {
     pub number: u64,
@@ -110,7 +115,8 @@ pub struct RevisionRef {
 /// takes index and frames.
 pub const PATCHED_REVISIONS_MAX: u64 = 3;
 
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "generate", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct BuildTask {
     pub distributor: DistributorName,
@@ -126,7 +132,7 @@ pub struct BuildTask {
     pub previous: Option<RevisionRef>,
     /// Revisions before `previous`, newest first, that get a patch to the new one as well.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[schemars(length(max = 2))]
+    #[cfg_attr(feature = "generate", schemars(length(max = 2)))]
     pub earlier: Vec<RevisionRef>,
     /// Read everything again, and record a revision only if content changed all the same.
     #[serde(default)]
@@ -141,7 +147,8 @@ pub struct BuildTask {
     pub working_dir: Option<String>,
 }
 
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "generate", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct SendTask {
     pub subscriber: SubscriberName,
@@ -162,7 +169,8 @@ pub struct SendTask {
 }
 
 /// Where content may come from; all are read by the same keys.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[cfg_attr(feature = "generate", derive(schemars::JsonSchema))]
 #[serde(tag = "from", rename_all = "kebab-case", deny_unknown_fields)]
 pub enum ContentSource {
     /// Another subscriber's server.
@@ -181,7 +189,8 @@ impl ContentSource {
 }
 
 /// All transfers of one site that carry this share the rate: the side that pulls keeps it.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[cfg_attr(feature = "generate", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct OriginRate {
     pub distributor: DistributorName,
@@ -189,7 +198,8 @@ pub struct OriginRate {
     pub bytes_per_s: u64,
 }
 
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "generate", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct ExtractTask {
     pub subscriber: SubscriberName,

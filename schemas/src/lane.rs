@@ -2,15 +2,15 @@
 
 use std::fmt;
 
-use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::{ChannelName, DistributionName, SubscriberName};
 
 /// `build/<distribution>` or `site/<subscriber>/<channel>`: one job of a lane runs, the rest queue behind it.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[cfg_attr(feature = "generate", derive(schemars::JsonSchema))]
 #[serde(try_from = "String", into = "String")]
-#[schemars(with = "String", extend("pattern" = r"^(build|site/[a-z0-9][a-z0-9-]{0,62})/[a-z0-9][a-z0-9-]{0,62}$"))]
+#[cfg_attr(feature = "generate", schemars(with = "String", extend("pattern" = r"^(build|site/[a-z0-9][a-z0-9-]{0,62})/[a-z0-9][a-z0-9-]{0,62}$")))]
 pub enum Lane {
     Build(DistributionName),
     Site(SiteLane),

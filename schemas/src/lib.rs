@@ -1,6 +1,7 @@
 //! Everything that crosses a process: definitions, requests, jobs, reports, control, manifest headers.
 //! It knows no broker, no database and no file: only shapes, and what makes a shape valid.
 
+#[cfg(feature = "generate")]
 mod asyncapi;
 pub mod beat;
 pub mod collect;
@@ -9,6 +10,8 @@ pub mod definitions;
 pub mod digest;
 pub mod duration;
 pub mod fault;
+#[cfg(feature = "generate")]
+mod generated;
 pub mod header;
 pub mod ids;
 pub mod job;
@@ -28,6 +31,8 @@ pub use definitions::{Definitions, Mode, Priority};
 pub use digest::Digest;
 pub use duration::Span;
 pub use fault::Fault;
+#[cfg(feature = "generate")]
+pub use generated::generated;
 pub use header::{Header, IndexRef, PackRef};
 pub use ids::{JobId, RequestId, StoreId};
 pub use job::{

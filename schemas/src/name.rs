@@ -2,7 +2,6 @@
 
 use std::fmt;
 
-use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// Longest name, in bytes: a DNS label's length, because names become queue names and folders.
@@ -27,7 +26,8 @@ pub fn is_name(text: &str) -> bool {
 }
 
 /// What may be named in a definitions file; also the first word of `get KIND`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[cfg_attr(feature = "generate", derive(schemars::JsonSchema))]
 #[serde(rename_all = "kebab-case")]
 pub enum Kind {
     Distributor,
@@ -90,9 +90,10 @@ impl fmt::Display for Kind {
 macro_rules! name {
     ($($(#[$doc:meta])* $type:ident),+ $(,)?) => {$(
         $(#[$doc])*
-        #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
+        #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+        #[cfg_attr(feature = "generate", derive(schemars::JsonSchema))]
         #[serde(try_from = "String", into = "String")]
-        #[schemars(extend("pattern" = r"^[a-z0-9][a-z0-9-]{0,62}$"))]
+        #[cfg_attr(feature = "generate", schemars(extend("pattern" = r"^[a-z0-9][a-z0-9-]{0,62}$")))]
         pub struct $type(String);
 
         impl $type {

@@ -1,26 +1,28 @@
-//! The JSON Schemas and the AsyncAPI document, made from the types. It writes no file: `examples/generate.rs` does.
+//! The JSON Schemas and the AsyncAPI document, as they are committed. `generated` makes them from the types.
 
-use schemars::JsonSchema;
-use schemars::generate::SchemaSettings;
 use serde_json::Value;
 
-use crate::{Beat, Control, Definitions, Header, JobMessage, Reply, Reports, Request, asyncapi};
-
-/// Every document that is published, by file name. Draft 7, because AsyncAPI readers know that one without a plug-in.
-pub fn published() -> Vec<(&'static str, Value)> {
-    vec![
-        ("request.schema.json", schema_of::<Request>()),
-        ("reply.schema.json", schema_of::<Reply>()),
-        ("job.schema.json", schema_of::<JobMessage>()),
-        ("control.schema.json", schema_of::<Control>()),
-        ("report.schema.json", schema_of::<Reports>()),
-        ("beat.schema.json", schema_of::<Beat>()),
-        ("header.schema.json", schema_of::<Header>()),
-        ("definitions.schema.json", schema_of::<Definitions>()),
-        ("asyncapi.json", asyncapi::document()),
-    ]
+macro_rules! committed {
+    ($($name:literal),+ $(,)?) => {
+        [$(($name, include_str!(concat!("../json/", $name)))),+]
+    };
 }
 
-fn schema_of<T: JsonSchema>() -> Value {
-    SchemaSettings::draft07().into_generator().into_root_schema_for::<T>().to_value()
+const COMMITTED: [(&str, &str); 9] = committed![
+    "request.schema.json",
+    "reply.schema.json",
+    "job.schema.json",
+    "control.schema.json",
+    "report.schema.json",
+    "beat.schema.json",
+    "header.schema.json",
+    "definitions.schema.json",
+    "asyncapi.json",
+];
+
+/// Every document that is published, by file name.
+pub fn published() -> Vec<(&'static str, Value)> {
+    COMMITTED
+        .map(|(name, text)| (name, serde_json::from_str(text).expect("a test reads every committed document")))
+        .into()
 }

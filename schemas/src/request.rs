@@ -1,6 +1,5 @@
 //! What a person, a schedule or a program asks for, on the exchange `tidegate.requests`.
 
-use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::{
@@ -13,7 +12,8 @@ pub const EVENTS_MAX: usize = 16;
 /// Events that happen by themselves, and that nobody posts.
 pub const OWN_EVENTS: [&str; 2] = ["startup", "shutdown"];
 
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "generate", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct Request {
     pub schema: u32,
@@ -32,7 +32,8 @@ pub struct Request {
     pub traceparent: Option<String>,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[cfg_attr(feature = "generate", derive(schemars::JsonSchema))]
 #[serde(rename_all = "kebab-case")]
 pub enum RequestKind {
     /// Makes a revision of each selected distribution, if its content changed.
@@ -76,7 +77,8 @@ impl RequestKind {
 
 /// What a request is about. Lists are joined by "and" between fields, by "or" within one; an empty list selects nothing
 /// where the kind needs it, and everything where it only narrows.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "generate", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields, default)]
 pub struct Selector {
     #[serde(skip_serializing_if = "Vec::is_empty")]
@@ -95,14 +97,15 @@ pub struct Selector {
     pub requests: Vec<RequestId>,
     /// Only for `event`.
     #[serde(skip_serializing_if = "Vec::is_empty")]
-    #[schemars(length(max = 16))]
+    #[cfg_attr(feature = "generate", schemars(length(max = 16)))]
     pub events: Vec<EventName>,
     /// Only for `sync`: syncs that are defined, each for its own subscriber and components; nothing else is selected then.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub syncs: Vec<SyncName>,
 }
 
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "generate", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields, default)]
 pub struct RequestOptions {
     /// Plan a job even where what is recorded and what is wanted agree; a build reads everything again; a collection
@@ -119,12 +122,13 @@ pub struct RequestOptions {
     pub revision: Option<u64>,
     /// Shown in results.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schemars(length(max = 500))]
+    #[cfg_attr(feature = "generate", schemars(length(max = 500)))]
     pub reason: Option<String>,
 }
 
 /// The answer to a request that named a `reply_to` queue, with its `correlation_id`.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "generate", derive(schemars::JsonSchema))]
 #[serde(tag = "answer", rename_all = "kebab-case")]
 pub enum Reply {
     Accepted {

@@ -1,18 +1,19 @@
 //! Rules for when, as people write them: a word, or one kind with its options. What a text in here means, and whether it
 //! means anything, is `domain`'s business.
 
-use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// `never`, `immediately`, or a rule such as `{ every: 10m }` or `{ monthly: second tuesday, at: "02:00" }`.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "generate", derive(schemars::JsonSchema))]
 #[serde(untagged)]
 pub enum Schedule {
     Word(ScheduleWord),
     Rule(Box<Rule>),
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "generate", derive(schemars::JsonSchema))]
 #[serde(rename_all = "kebab-case")]
 pub enum ScheduleWord {
     Never,
@@ -20,7 +21,8 @@ pub enum ScheduleWord {
 }
 
 /// Exactly one kind (`once` to `after`), and the options that fit it.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "generate", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields, default)]
 pub struct Rule {
     /// A local time: `2026-12-24 18:00`.
@@ -92,7 +94,8 @@ pub struct Rule {
 }
 
 /// One text, or a list of them.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "generate", derive(schemars::JsonSchema))]
 #[serde(untagged)]
 pub enum Texts {
     One(String),
@@ -100,7 +103,8 @@ pub enum Texts {
 }
 
 /// `15`, or words.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "generate", derive(schemars::JsonSchema))]
 #[serde(untagged)]
 pub enum DayOfMonth {
     Number(u8),
@@ -108,7 +112,8 @@ pub enum DayOfMonth {
 }
 
 /// Named after the programs that read them so.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "generate", derive(schemars::JsonSchema))]
 #[serde(rename_all = "kebab-case")]
 pub enum CronDialect {
     /// 6 or 7 fields, seconds first, Sunday = 1; day of month and day of week must both hold.
@@ -117,7 +122,8 @@ pub enum CronDialect {
     Croner,
 }
 
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "generate", derive(schemars::JsonSchema))]
 #[serde(rename_all = "kebab-case")]
 pub enum ShortMonth {
     #[default]
@@ -126,7 +132,8 @@ pub enum ShortMonth {
 }
 
 /// What becomes of occurrences for which nothing was running (SPEC S5).
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "generate", derive(schemars::JsonSchema))]
 #[serde(rename_all = "kebab-case")]
 pub enum CatchUp {
     /// The latest missed one.
@@ -137,7 +144,8 @@ pub enum CatchUp {
 }
 
 /// What becomes of an occurrence while the last one's work still runs (SPEC S6).
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "generate", derive(schemars::JsonSchema))]
 #[serde(rename_all = "kebab-case")]
 pub enum Overlap {
     #[default]
