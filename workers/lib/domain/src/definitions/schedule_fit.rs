@@ -12,11 +12,14 @@ use super::validate::Fleet;
 /// Every rule of the fleet, where it stands, and what it makes due.
 fn rules(definitions: &Definitions) -> Vec<(String, &'static str, &Rule)> {
     let d = definitions;
-    let refresh = d.distributors.iter().map(|(n, o)| (format!("distributors.{n}.refresh"), "refresh", &o.refresh));
-    let build = d.distributions.iter().map(|(n, o)| (format!("distributions.{n}.build"), "build", &o.build));
-    let send = d.channels.iter().map(|(n, o)| (format!("channels.{n}.send"), "send", &o.send));
-    let extract = d.subscribers.iter().map(|(n, o)| (format!("subscribers.{n}.extract"), "extract", &o.extract));
-    let all = refresh.chain(build).chain(send).chain(extract);
+    let refresh =
+        d.distributors.iter().map(|(n, o)| (format!("distributors.{n}.refresh"), "refresh", o.refresh.as_ref()));
+    let build = d.distributions.iter().map(|(n, o)| (format!("distributions.{n}.build"), "build", o.build.as_ref()));
+    let send = d.channels.iter().map(|(n, o)| (format!("channels.{n}.send"), "send", o.send.as_ref()));
+    let extract =
+        d.subscribers.iter().map(|(n, o)| (format!("subscribers.{n}.extract"), "extract", o.extract.as_ref()));
+    let sync = d.syncs.iter().map(|(n, o)| (format!("syncs.{n}.schedule"), "sync", Some(&o.schedule)));
+    let all = refresh.chain(build).chain(send).chain(extract).chain(sync);
     all.filter_map(|(field, verb, schedule)| match schedule {
         Some(Schedule::Rule(rule)) => Some((field, verb, rule.as_ref())),
         _ => None,
