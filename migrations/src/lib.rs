@@ -10,6 +10,7 @@ mod m0040_events;
 mod m0041_stops;
 mod m0050_consoles;
 mod m0051_sync_views;
+mod m0052_sync_targets;
 mod migrator;
 mod sql;
 
@@ -25,14 +26,15 @@ trait Migration: Send + Sync {
 }
 
 /// In the order in which they run; a new one comes last.
-const ALL: [&dyn Migration; 9] = [
+const ALL: [&dyn Migration; 10] = [
     &m0001_tables::Tables,
     &m0002_views::Views,
-    &m0010_limits::Limits,
+    &m0010_limits::SCRIPT,
     &m0020_retention::Retention,
-    &m0030_schedules::Schedules,
-    &m0040_events::Events,
-    &m0041_stops::Stops,
+    &m0030_schedules::SCRIPT,
+    &m0040_events::SCRIPT,
+    &m0041_stops::SCRIPT,
     &m0050_consoles::Consoles,
-    &m0051_sync_views::SyncViews,
+    &m0051_sync_views::SCRIPT,
+    &m0052_sync_targets::SCRIPT,
 ];

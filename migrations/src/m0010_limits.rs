@@ -1,26 +1,8 @@
 //! What distributors may have out at a time, and what of their definitions is in effect until their refresh.
 
-use sea_orm::{DatabaseTransaction, DbErr};
+use crate::sql::Script;
 
-use crate::Migration;
-use crate::sql::run;
-
-pub struct Limits;
-
-#[async_trait::async_trait]
-impl Migration for Limits {
-    fn name(&self) -> &'static str {
-        "m0010_limits"
-    }
-
-    async fn up(&self, db: &DatabaseTransaction) -> Result<(), DbErr> {
-        run(db, UP).await
-    }
-
-    async fn down(&self, db: &DatabaseTransaction) -> Result<(), DbErr> {
-        run(db, DOWN).await
-    }
-}
+pub const SCRIPT: Script = Script { name: "m0010_limits", up: UP, down: DOWN };
 
 /// `tide_distributors` is written with each change of definitions, from what is in effect. `in_effect` holds what a waiting
 /// change would replace; NULL: the specification itself is in effect.

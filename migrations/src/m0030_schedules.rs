@@ -1,27 +1,9 @@
 //! Schedules with zones, windows, catch-up and overlap: how far each was judged, what became of an occurrence, and alerts for
 //! what did not happen.
 
-use sea_orm::{DatabaseTransaction, DbErr};
+use crate::sql::Script;
 
-use crate::Migration;
-use crate::sql::run;
-
-pub struct Schedules;
-
-#[async_trait::async_trait]
-impl Migration for Schedules {
-    fn name(&self) -> &'static str {
-        "m0030_schedules"
-    }
-
-    async fn up(&self, db: &DatabaseTransaction) -> Result<(), DbErr> {
-        run(db, UP).await
-    }
-
-    async fn down(&self, db: &DatabaseTransaction) -> Result<(), DbErr> {
-        run(db, DOWN).await
-    }
-}
+pub const SCRIPT: Script = Script { name: "m0030_schedules", up: UP, down: DOWN };
 
 const UP: &str = "
 ALTER TABLE tide_schedules ADD COLUMN zone TEXT NOT NULL DEFAULT 'UTC';

@@ -1,27 +1,9 @@
 //! Schedules that wait for something other than time: which event or extraction, what has become due by it, and which start of
 //! a site was seen last.
 
-use sea_orm::{DatabaseTransaction, DbErr};
+use crate::sql::Script;
 
-use crate::Migration;
-use crate::sql::run;
-
-pub struct Events;
-
-#[async_trait::async_trait]
-impl Migration for Events {
-    fn name(&self) -> &'static str {
-        "m0040_events"
-    }
-
-    async fn up(&self, db: &DatabaseTransaction) -> Result<(), DbErr> {
-        run(db, UP).await
-    }
-
-    async fn down(&self, db: &DatabaseTransaction) -> Result<(), DbErr> {
-        run(db, DOWN).await
-    }
-}
+pub const SCRIPT: Script = Script { name: "m0040_events", up: UP, down: DOWN };
 
 const UP: &str = "
 ALTER TABLE tide_schedules ADD COLUMN awaits TEXT;

@@ -1,26 +1,8 @@
 //! What a job waits for, whose a schedule is, and syncs, as people see them.
 
-use sea_orm::{DatabaseTransaction, DbErr};
+use crate::sql::Script;
 
-use crate::Migration;
-use crate::sql::run;
-
-pub struct SyncViews;
-
-#[async_trait::async_trait]
-impl Migration for SyncViews {
-    fn name(&self) -> &'static str {
-        "m0051_sync_views"
-    }
-
-    async fn up(&self, db: &DatabaseTransaction) -> Result<(), DbErr> {
-        run(db, UP).await
-    }
-
-    async fn down(&self, db: &DatabaseTransaction) -> Result<(), DbErr> {
-        run(db, DOWN).await
-    }
-}
+pub const SCRIPT: Script = Script { name: "m0051_sync_views", up: UP, down: DOWN };
 
 const UP: &str = "
 DROP VIEW jobs;

@@ -2,6 +2,30 @@
 
 use sea_orm::{ConnectionTrait, DatabaseBackend, DatabaseTransaction, DbErr};
 
+use crate::Migration;
+
+/// A migration that is a script each way, the same for both databases.
+pub struct Script {
+    pub name: &'static str,
+    pub up: &'static str,
+    pub down: &'static str,
+}
+
+#[async_trait::async_trait]
+impl Migration for Script {
+    fn name(&self) -> &'static str {
+        self.name
+    }
+
+    async fn up(&self, db: &DatabaseTransaction) -> Result<(), DbErr> {
+        run(db, self.up).await
+    }
+
+    async fn down(&self, db: &DatabaseTransaction) -> Result<(), DbErr> {
+        run(db, self.down).await
+    }
+}
+
 /// Statements of a script, separated by `;` at a line's end.
 pub async fn run(db: &DatabaseTransaction, script: &str) -> Result<(), DbErr> {
     let spelled = spell(script, db.get_database_backend());

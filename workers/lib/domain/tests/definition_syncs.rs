@@ -142,3 +142,42 @@ fn the_example_of_syncs_is_accepted_without_a_warning() {
     assert_eq!(accepted.warnings, []);
     assert_eq!(synced(&accepted.definitions, true).len(), 6);
 }
+
+fn scheduled(schedule: &str) -> String {
+    SYNCED.replace("{ monthly: second tuesday, delay_days: 4, at: '02:00' }", schedule)
+}
+
+#[test]
+fn a_sync_goes_by_any_kind_of_schedule() {
+    for schedule in [
+        "never",
+        "immediately",
+        "{ every: 4h, window: '20:00-05:00', stop_at_end: true }",
+        "{ event: startup }",
+        "{ event: shutdown }",
+        "{ event: doors-open }",
+        "{ after: oslo, delay: 30m }",
+    ] {
+        accepted(&scheduled(schedule));
+    }
+}
+
+#[test]
+fn a_sync_after_an_extraction_names_another_subscriber_that_receives_the_same() {
+    let refused =
+        |schedule: &str| codes(&validate(&declared(&scheduled(schedule)), &Definitions::default()).unwrap_err());
+    assert_eq!(refused("{ after: paris }"), ["after-loop"]);
+    assert_eq!(refused("{ after: bergen }"), ["reference-unknown"]);
+    let warned = |text: &str| accepted(text).warnings.iter().any(|warning| warning.code == "after-never");
+    assert!(!warned(&scheduled("{ after: oslo }")), "oslo receives av, which is core");
+    assert!(warned(&scheduled("{ after: lyon }")), "lyon receives nothing");
+    assert!(warned(&scheduled("{ after: oslo }").replace("[core]", "[hotfix]")));
+}
+
+#[test]
+fn a_sync_after_an_extraction_follows_a_rename() {
+    let before = accepted(&scheduled("{ after: oslo }")).definitions;
+    let text = "subscribers: { bergen: { renamed_from: oslo, extract: immediately, variables: { VOL: /srv } } }";
+    let after = serde_json::to_value(applied(text, &before).definitions).unwrap();
+    assert_eq!(after["syncs"]["paris-core"]["schedule"]["after"], "bergen");
+}

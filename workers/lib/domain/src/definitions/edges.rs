@@ -68,9 +68,7 @@ pub(super) fn edges(definitions: &Definitions) -> Vec<Edge> {
         if let Some(parent) = &subscriber.parent {
             edges.add(Kind::Subscriber, name.as_str(), "parent", Kind::Subscriber, parent.as_str());
         }
-        if let Some(Schedule::Rule(rule)) = &subscriber.extract
-            && let Some(awaited) = &rule.after
-        {
+        if let Some(awaited) = subscriber.extract.as_ref().and_then(awaited) {
             edges.add(Kind::Subscriber, name.as_str(), "extract.after", Kind::Subscriber, awaited);
         }
         for (index, distribution) in subscriber.opt_out.iter().enumerate() {
@@ -80,8 +78,19 @@ pub(super) fn edges(definitions: &Definitions) -> Vec<Edge> {
     }
     for (name, sync) in &definitions.syncs {
         edges.add(Kind::Sync, name.as_str(), "subscriber", Kind::Subscriber, sync.subscriber.as_str());
+        if let Some(awaited) = awaited(&sync.schedule) {
+            edges.add(Kind::Sync, name.as_str(), "schedule.after", Kind::Subscriber, awaited);
+        }
     }
     edges.0
+}
+
+/// The subscriber after whose extraction it is due.
+fn awaited(schedule: &Schedule) -> Option<&str> {
+    match schedule {
+        Schedule::Rule(rule) => rule.after.as_deref(),
+        _ => None,
+    }
 }
 
 struct Edges(Vec<Edge>);

@@ -193,8 +193,9 @@ fn rename_subscriber(definitions: &mut Definitions, old: &str, new: &str) {
     move_key(&mut definitions.subscribers, old, new);
     let parents = definitions.subscribers.values_mut().filter_map(|subscriber| subscriber.parent.as_mut());
     parents.for_each(|parent| swap(parent, old, new));
-    for subscriber in definitions.subscribers.values_mut() {
-        if let Some(Schedule::Rule(rule)) = &mut subscriber.extract
+    let extracts = definitions.subscribers.values_mut().filter_map(|subscriber| subscriber.extract.as_mut());
+    for schedule in extracts.chain(definitions.syncs.values_mut().map(|sync| &mut sync.schedule)) {
+        if let Schedule::Rule(rule) = schedule
             && let Some(awaited) = &mut rule.after
         {
             swap(awaited, old, new);

@@ -8,6 +8,7 @@ use schemas::{Definitions, DistributionName, Schedule, SubscriberName};
 
 use super::error::{Findings, Warning, code};
 use super::validate::Fleet;
+use crate::syncs;
 
 /// Every rule of the fleet, where it stands, and what it makes due.
 fn rules(definitions: &Definitions) -> Vec<(String, &'static str, &Rule)> {
@@ -30,26 +31,31 @@ fn rules(definitions: &Definitions) -> Vec<(String, &'static str, &Rule)> {
 /// An option that nobody would heed there is refused.
 pub(super) fn each_fits_its_place(fleet: &Fleet, findings: &mut Findings) {
     for (field, verb, rule) in rules(fleet.definitions) {
-        if rule.after.is_some() && verb != "extract" {
+        if rule.after.is_some() && !matches!(verb, "extract" | "sync") {
             let message = format!("a {verb} does not come after a subscriber's extraction");
-            let allowed = "`after` goes with the `extract` of a subscriber; for this use a time, or `event: NAME`";
+            let allowed =
+                "`after` goes with the `extract` of a subscriber and with syncs; for this use a time, or `event: NAME`";
             findings.add(fleet.places, code::SCHEDULE_KIND_UNFIT, &format!("{field}.after"), message, allowed);
         }
-        if rule.stop_at_end == Some(true) && !matches!(verb, "send" | "extract") {
+        if rule.stop_at_end == Some(true) && !matches!(verb, "send" | "extract" | "sync") {
             let message = format!("a {verb} does not stop when its window ends");
-            let allowed = "`stop_at_end` goes with `send` and `extract`; leave it out here";
+            let allowed = "`stop_at_end` goes with `send`, `extract` and syncs; leave it out here";
             findings.add(fleet.places, code::SCHEDULE_OPTION_UNFIT, &format!("{field}.stop_at_end"), message, allowed);
         }
     }
 }
 
+/// The subscriber after whose extraction it is due.
+fn awaited(schedule: &Schedule) -> Option<SubscriberName> {
+    match schedule {
+        Schedule::Rule(rule) => SubscriberName::try_from(rule.after.as_deref()?).ok(),
+        _ => None,
+    }
+}
+
 /// Who extracts after whom.
 fn after(definitions: &Definitions) -> BTreeMap<&SubscriberName, SubscriberName> {
-    let awaited = |schedule: &Option<Schedule>| match schedule {
-        Some(Schedule::Rule(rule)) => SubscriberName::try_from(rule.after.as_deref()?).ok(),
-        _ => None,
-    };
-    definitions.subscribers.iter().filter_map(|(name, s)| Some((name, awaited(&s.extract)?))).collect()
+    definitions.subscribers.iter().filter_map(|(name, s)| Some((name, awaited(s.extract.as_ref()?)?))).collect()
 }
 
 /// Of subscribers that wait for each other none would ever extract.
@@ -74,20 +80,45 @@ pub(super) fn extractions_form_no_loop(fleet: &Fleet, findings: &mut Findings) {
     }
 }
 
-/// Nothing is ever extracted after somebody who receives none of the same.
+/// A sync to a subscriber after its own extraction would bring what it has extracted.
+pub(super) fn syncs_wait_for_others(fleet: &Fleet, findings: &mut Findings) {
+    for (name, sync) in &fleet.definitions.syncs {
+        if awaited(&sync.schedule).is_some_and(|awaited| awaited == sync.subscriber) {
+            let message = format!("a sync to `{}` after its own extraction brings nothing", sync.subscriber);
+            let field = format!("syncs.{name}.schedule.after");
+            findings.add(
+                fleet.places,
+                code::AFTER_LOOP,
+                &field,
+                message,
+                "name another subscriber, or use another schedule",
+            );
+        }
+    }
+}
+
+/// Nothing is ever extracted or synced after somebody who receives none of the same.
 pub(super) fn extractions_that_never_come(fleet: &Fleet) -> Vec<Warning> {
     let mut received: BTreeMap<&SubscriberName, BTreeSet<&DistributionName>> = BTreeMap::new();
     for target in fleet.targets.iter().filter(|target| target.active) {
         received.entry(&target.subscriber).or_default().insert(&target.distribution);
     }
     let none = BTreeSet::new();
+    let of = |name: &SubscriberName| received.get(name).unwrap_or(&none);
     let mut warnings = Vec::new();
     for (name, awaited) in after(fleet.definitions) {
-        let of = |name: &SubscriberName| received.get(name).unwrap_or(&none);
         for lacking in of(name).difference(of(&awaited)) {
             let message =
                 format!("`{name}` never extracts {lacking}: `{awaited}`, after which it would, does not receive it");
             warnings.push(fleet.warning(code::AFTER_NEVER, &format!("subscribers.{name}.extract.after"), message));
+        }
+    }
+    for (name, sync) in &fleet.definitions.syncs {
+        let Some(awaited) = awaited(&sync.schedule) else { continue };
+        let mut brought = syncs::distributions(fleet.definitions, &sync.subscriber, &sync.components);
+        if !brought.any(|(distribution, _)| of(&awaited).contains(distribution)) {
+            let message = format!("the sync never goes: `{awaited}` receives nothing of what it brings");
+            warnings.push(fleet.warning(code::AFTER_NEVER, &format!("syncs.{name}.schedule.after"), message));
         }
     }
     warnings

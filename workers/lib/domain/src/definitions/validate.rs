@@ -53,6 +53,7 @@ pub fn validate_pruned(
     fleet.schedules_are_given(&mut findings);
     schedule_fit::each_fits_its_place(&fleet, &mut findings);
     schedule_fit::extractions_form_no_loop(&fleet, &mut findings);
+    schedule_fit::syncs_wait_for_others(&fleet, &mut findings);
     fleet.zones_agree(&mut findings);
     fleet.deletes_first_only_at_one(&mut findings);
     sync_check::no_sync_to_a_source(&fleet, &mut findings);

@@ -40,7 +40,8 @@ struct DueRow {
     nominal_ms: i64,
 }
 
-/// A subscriber extracted what another one, which extracts after it, holds and has not extracted.
+/// A subscriber extracted what another one, which extracts after it, holds and has not extracted, or what a sync after it brings
+/// to one that has not extracted it.
 #[derive(FromQueryResult)]
 struct ExtractedRow {
     name: String,
@@ -48,8 +49,8 @@ struct ExtractedRow {
     spec: String,
     zone: String,
     anchor_ms: i64,
-    distribution: String,
-    revision: i64,
+    distribution: Option<String>,
+    revision: Option<i64>,
     extracted_ms: i64,
     cause: String,
 }
@@ -70,7 +71,7 @@ impl Records {
     pub async fn control_side(&self, term: &Term, event: OwnEvent) -> Result<u64, RecordsError> {
         let tx = self.fenced(term).await?;
         let (event, cause) = (event.as_str(), format!("{}/{}", event.as_str(), term.holder));
-        let verbs = "s.verb IN ('refresh', 'build', 'send')";
+        let verbs = "s.verb IN ('refresh', 'build', 'send')"; // the others belong to a site
         let due = happened(&tx, &format!("event/{event}"), &cause, verbs, vec![]).await?;
         tx.commit().await?;
         Ok(due)
@@ -88,26 +89,16 @@ impl Records {
         }
         let event = if presence.stopping { OwnEvent::Shutdown } else { OwnEvent::Startup }.as_str();
         let cause = format!("{event}/{run}");
-        happened(self.writer(), &format!("event/{event}"), &cause, "s.verb = 'extract' AND s.object = $3", site())
-            .await?;
+        let of_it = "(s.verb = 'extract' AND s.object = $3
+            OR s.verb = 'sync' AND s.object IN (SELECT y.sync FROM syncs y WHERE y.subscriber = $3))";
+        happened(self.writer(), &format!("event/{event}"), &cause, of_it, site()).await?;
         Ok(())
     }
 
     /// Looks for what others have extracted (by query, so that nothing is missed): schedules `after` them are due.
     pub async fn find_extracted(&self, term: &Term) -> Result<usize, RecordsError> {
         let text = format!(
-            "SELECT * FROM (
-                SELECT s.name, s.awaits, s.spec, s.zone, s.anchor_ms, p.distribution, p.extracted_revision AS revision,
-                    COALESCE(p.extracted_ms, 0) AS extracted_ms,
-                    s.awaits || '/' || p.distribution || '/' || p.extracted_revision AS cause
-                FROM tide_schedules s
-                JOIN tide_holdings p ON p.subscriber = substr(s.awaits, 7) AND p.extracted_revision IS NOT NULL
-                JOIN tide_kept k ON k.subscriber = s.object AND k.distribution = p.distribution AND k.revision = p.extracted_revision
-                LEFT JOIN tide_holdings h ON h.subscriber = s.object AND h.distribution = p.distribution
-                WHERE s.verb = 'extract' AND s.awaits LIKE 'after/%' AND COALESCE(h.pinned, 0) = 0
-                    AND COALESCE(h.extracted_revision, 0) < p.extracted_revision
-                    AND EXISTS (SELECT 1 FROM tide_targets t
-                        WHERE t.subscriber = s.object AND t.distribution = p.distribution AND t.active = 1)) e
+            "SELECT * FROM ({EXTRACTS_AFTER} UNION ALL {SYNCS_AFTER}) e
             WHERE NOT EXISTS (SELECT 1 FROM tide_due d WHERE d.schedule = e.name AND d.cause = e.cause)
                 AND NOT EXISTS (SELECT 1 FROM tide_occurrences o WHERE o.schedule = e.name AND o.cause = e.cause)
             LIMIT {STEP_MAX}"
@@ -124,6 +115,28 @@ impl Records {
         Ok(due as usize)
     }
 }
+
+/// What others have extracted, and whoever extracts after them holds and has not.
+const EXTRACTS_AFTER: &str = "SELECT s.name, s.awaits, s.spec, s.zone, s.anchor_ms, p.distribution, p.extracted_revision AS revision,
+        COALESCE(p.extracted_ms, 0) AS extracted_ms, s.awaits || '/' || p.distribution || '/' || p.extracted_revision AS cause
+    FROM tide_schedules s
+    JOIN tide_holdings p ON p.subscriber = substr(s.awaits, 7) AND p.extracted_revision IS NOT NULL
+    JOIN tide_kept k ON k.subscriber = s.object AND k.distribution = p.distribution AND k.revision = p.extracted_revision
+    LEFT JOIN tide_holdings h ON h.subscriber = s.object AND h.distribution = p.distribution
+    WHERE s.verb = 'extract' AND s.awaits LIKE 'after/%' AND COALESCE(h.pinned, 0) = 0
+        AND COALESCE(h.extracted_revision, 0) < p.extracted_revision
+        AND EXISTS (SELECT 1 FROM tide_targets t WHERE t.subscriber = s.object AND t.distribution = p.distribution AND t.active = 1)";
+
+/// What others have extracted, and a sync after them brings to a site that has not. It brings all that it has to, so it is about no
+/// one revision.
+const SYNCS_AFTER: &str = "SELECT s.name, s.awaits, s.spec, s.zone, s.anchor_ms, CAST(NULL AS TEXT), CAST(NULL AS BIGINT),
+        COALESCE(p.extracted_ms, 0), s.awaits || '/' || p.distribution || '/' || p.extracted_revision
+    FROM tide_schedules s
+    JOIN tide_sync_targets t ON t.sync = s.object
+    JOIN tide_holdings p ON p.subscriber = substr(s.awaits, 7) AND p.distribution = t.distribution AND p.extracted_revision IS NOT NULL
+    LEFT JOIN tide_holdings h ON h.subscriber = t.subscriber AND h.distribution = t.distribution
+    WHERE s.verb = 'sync' AND s.awaits LIKE 'after/%' AND COALESCE(h.pinned, 0) = 0
+        AND COALESCE(h.extracted_revision, 0) < p.extracted_revision";
 
 impl ExtractedRow {
     /// A rule that cannot be read is due at once: the tick tells of it.

@@ -1,9 +1,9 @@
 use domain::schedule::BESIDE_MAX;
 use records::{Fired, OwnEvent};
-use schemas::{Event, Presence, Request, RequestId, RequestKind, SubscriberName};
+use schemas::{Event, Presence, Request, RequestId, RequestKind};
 use uuid::Uuid;
 
-use super::{FLEET, Scene, extract, extracted, failed, report, send, sent, succeeded};
+use super::{FLEET, Scene, extract, extracted, failed, presence, report, send, sent, succeeded, synced};
 
 const EVENTFUL: &str = "
 distributors:
@@ -59,19 +59,7 @@ impl Scene {
     }
 
     async fn says(&self, subscriber: &str, run: u128, stopping: bool) {
-        let subscriber: SubscriberName = subscriber.try_into().unwrap();
-        let presence = Presence {
-            schema: 1,
-            subscriber,
-            at_ms: 0,
-            version: "0.1.0".into(),
-            url: None,
-            public_key: "00".repeat(32),
-            settings_version: 1,
-            open_jobs: vec![],
-            run: Some(Uuid::from_u128(run)),
-            stopping,
-        };
+        let presence = Presence { run: Some(Uuid::from_u128(run)), stopping, ..presence(subscriber) };
         self.records.presence(&presence).await.unwrap();
     }
 }
@@ -153,6 +141,71 @@ pub async fn the_control_sides_start_and_stop_are_events_of_what_belongs_to_it(s
     scene.force("UPDATE tide_leases SET term = term + 1").await;
     let stale = scene.records.control_side(&term, OwnEvent::Startup).await;
     assert!(matches!(stale, Err(records::RecordsError::Fenced)));
+}
+
+/// Two components, of which paris extracts what its channel brings and lyon gets both by syncs alone.
+fn with_syncs(schedule: &str) -> String {
+    let fleet = FLEET.replacen("type: file,", "type: file, component: core_1,", 1).replace(", lyon]", "]");
+    let sync = |name: &str, components: &str| {
+        format!("  {name}: {{ subscriber: lyon, components: [{components}], schedule: {schedule} }}\n")
+    };
+    format!("{fleet}syncs:\n{}{}", sync("some", "core_1"), sync("rest", "corea1"))
+}
+
+pub async fn events_make_syncs_due_as_they_do_all_else(scene: &Scene) {
+    scene.apply(&with_syncs("{ event: doors-open }")).await;
+    assert_eq!(scene.records.post_events(&event("doors-open")).await.unwrap(), 2);
+    let fired = scene.fire().await;
+    assert_eq!(fired.len(), 2);
+    for fired in fired {
+        let asked = scene.asked(fired.request).await;
+        assert_eq!(asked.kind, RequestKind::Sync);
+        assert_eq!(asked.console, Some(schemas::ConsoleName::default()), "in its owner's name");
+    }
+}
+
+pub async fn a_sites_start_and_stop_are_events_of_the_syncs_to_it(scene: &Scene) {
+    scene.apply(&with_syncs("{ event: startup }")).await;
+    let term = scene.term().await;
+    assert_eq!(scene.records.control_side(&term, OwnEvent::Startup).await.unwrap(), 0, "not its own");
+    scene.says("paris", 1, false).await;
+    assert!(scene.fired().await.is_empty(), "another site's");
+    for _ in 0..2 {
+        scene.says("lyon", 1, false).await;
+    }
+    assert_eq!(scene.fired().await, ["sync/rest", "sync/some"]);
+    scene.force("UPDATE tide_requests SET state = 'succeeded'").await;
+    scene.apply(&with_syncs("{ event: shutdown }")).await;
+    scene.says("lyon", 1, false).await;
+    assert!(scene.fired().await.is_empty());
+    scene.says("lyon", 1, true).await;
+    assert_eq!(scene.fired().await, ["sync/rest", "sync/some"]);
+}
+
+pub async fn a_sync_is_due_when_another_site_has_extracted_what_it_brings(scene: &Scene) {
+    scene.apply(&with_syncs("{ after: paris, delay: 1s }")).await;
+    scene.revision("antivirus", 1).await;
+    scene.receives("paris", 1).await;
+    assert_eq!(scene.look().await, 0, "paris has not extracted");
+    scene.extracts("paris", 1).await;
+    assert_eq!(scene.look().await, 1, "of the other component nothing was extracted");
+    assert_eq!(scene.look().await, 0, "it is due already");
+    assert!(scene.fired().await.is_empty(), "not before its delay");
+    scene.force("UPDATE tide_due SET due_ms = 1").await;
+    let fired = scene.fired_one().await;
+    assert_eq!(fired.schedule, "sync/some");
+    let asked = scene.asked(fired.request).await;
+    assert_eq!((asked.kind, asked.options.revision), (RequestKind::Sync, None), "it brings all that it has to");
+    assert!(asked.selector.distributions.is_empty());
+    assert_eq!(scene.text("SELECT cause FROM occurrences").await, "after/paris/antivirus/1");
+    assert_eq!(scene.look().await, 0, "once for each revision");
+    // The next one finds lyon there already, by hand.
+    scene.revision("antivirus", 2).await;
+    for site in ["lyon", "paris"] {
+        scene.receives(site, 2).await;
+        scene.extracts(site, 2).await;
+    }
+    assert_eq!(scene.look().await, 0);
 }
 
 fn after(delay: &str) -> String {
@@ -338,6 +391,25 @@ pub async fn what_waits_for_its_window_begins_now_if_a_person_asks_for_it(scene:
     // The report of the first stop comes once more: the job goes out again, and is not put off.
     let late = scene.report(&[report(&job, 1, Event::Stopped { window_end_ms })]).await;
     assert_eq!(late.publish.len(), 1, "{late:?}");
+}
+
+pub async fn a_syncs_sends_and_extracts_stop_at_its_windows_end(scene: &Scene) {
+    scene.apply(&with_syncs(STOPPING.trim_start_matches("send: "))).await;
+    scene.revision("antivirus", 1).await;
+    let now = scene.records.now_ms().await.unwrap();
+    scene.force(&format!("UPDATE tide_schedules SET through_ms = {now} - 3600000, anchor_ms = 0, next_due_ms = 0 WHERE name = 'sync/some'")).await;
+    let fired = scene.fired_one().await;
+    let job = synced(send("lyon", "antivirus", 1));
+    let inserted = scene.insert(fired.request, std::slice::from_ref(&job)).await;
+    scene.records.planned(fired.request, None).await.unwrap();
+    let window_end_ms =
+        scene.number(&format!("SELECT window_end_ms FROM tide_requests WHERE id = '{}'", fired.request)).await;
+    let schemas::Task::Send(task) = &inserted.publish[0].message.task else { panic!("{inserted:?}") };
+    assert_eq!(task.stop_at_ms, Some(window_end_ms), "the window's end travels with the job");
+    scene.report(&[super::started(&job)]).await;
+    scene.report(&[report(&job, 1, Event::Stopped { window_end_ms })]).await;
+    assert_eq!(scene.state(job.id).await, "waiting");
+    assert_eq!(scene.of_job("not_before_ms", &job).await, window_end_ms, "the next window of the sync");
 }
 
 pub async fn a_stopped_job_goes_on_at_once_when_its_schedule_stops_nothing_any_more(scene: &Scene) {

@@ -4,9 +4,9 @@ use std::time::Duration;
 
 use domain::retention::Rule;
 use records::{CollectTimes, OwnEvent, RecordsError, Retirement, Term, Thresholds};
-use schemas::{Control, Presence};
+use schemas::Control;
 
-use super::{FLEET, Scene, build, send, started, store};
+use super::{FLEET, Scene, build, presence, send, started, store};
 
 /// Everything that a leader does, one after the other.
 const ACTS: [&str; 11] = [
@@ -108,19 +108,7 @@ impl Scene {
             self.revision("antivirus", number).await;
         }
         for subscriber in ["region", "paris"] {
-            let presence = Presence {
-                schema: 1,
-                subscriber: subscriber.try_into().unwrap(),
-                at_ms: 0,
-                version: "0.1.0".into(),
-                url: None,
-                public_key: "00".repeat(32),
-                settings_version: 0,
-                open_jobs: Vec::new(),
-                run: None,
-                stopping: false,
-            };
-            self.records.presence(&presence).await.unwrap();
+            self.records.presence(&presence(subscriber)).await.unwrap();
         }
         // A build that nobody renews, sends of which one waits past its window, a request without jobs.
         let lost = build("patches");

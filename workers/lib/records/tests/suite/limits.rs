@@ -1,7 +1,7 @@
 use records::PlannedJob;
-use schemas::{ContentSource, Lane, OriginRate, Presence, Priority, Task};
+use schemas::{ContentSource, Lane, OriginRate, Priority, Task};
 
-use super::{FLEET, Scene, build, failed, send, sent, succeeded};
+use super::{FLEET, Scene, build, failed, presence, send, sent, succeeded};
 
 /// The fleet, with these limits of its distributor.
 async fn limited(scene: &Scene, limits: &str) {
@@ -9,19 +9,7 @@ async fn limited(scene: &Scene, limits: &str) {
 }
 
 async fn present(scene: &Scene, subscriber: &str) {
-    let presence = Presence {
-        schema: 1,
-        subscriber: subscriber.try_into().unwrap(),
-        at_ms: 0,
-        version: "0.1.0".into(),
-        url: None,
-        public_key: "00".repeat(32),
-        settings_version: 0,
-        open_jobs: vec![],
-        run: None,
-        stopping: false,
-    };
-    scene.records.presence(&presence).await.unwrap();
+    scene.records.presence(&presence(subscriber)).await.unwrap();
 }
 
 fn published(publish: &[records::ToPublish]) -> Vec<schemas::JobId> {

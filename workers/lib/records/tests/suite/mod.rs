@@ -24,8 +24,8 @@ use std::collections::{BTreeMap, HashMap};
 use records::{Inserted, OnBad, PlannedJob, PlannedWait, Records, Template, Term};
 use schemas::definitions::{DistributionType, FileSource, Mode, Priority};
 use schemas::{
-    BuildResult, Digest, Event, ExtractOutcome, ExtractResult, Fault, JobId, JobResult, Lane, NewRevision, Report,
-    Request, RequestId, RequestKind, SendResult, StoreId,
+    BuildResult, Digest, Event, ExtractOutcome, ExtractResult, Fault, JobId, JobResult, Lane, NewRevision, Presence,
+    Report, Request, RequestId, RequestKind, SendResult, StoreId,
 };
 use uuid::Uuid;
 
@@ -222,6 +222,13 @@ pub fn carried(send: &PlannedJob) -> PlannedJob {
     job
 }
 
+/// In the lane of syncs.
+pub fn synced(job: PlannedJob) -> PlannedJob {
+    let subscriber = job.subscriber.clone().unwrap();
+    let channel: schemas::ChannelName = "sync".try_into().unwrap();
+    PlannedJob { lane: Lane::site(subscriber, channel.clone()), channel: Some(channel), ..job }
+}
+
 pub fn wait(awaited: &PlannedJob, on_bad: OnBad) -> PlannedWait {
     PlannedWait { awaited: awaited.id, on_bad, patience_ms: Some(300_000) }
 }
@@ -279,4 +286,20 @@ pub fn built(distribution: &str, number: u64) -> JobResult {
         }),
         ..BuildResult::default()
     })
+}
+
+/// A site that has nothing to do says that it is there.
+pub fn presence(subscriber: &str) -> Presence {
+    Presence {
+        schema: 1,
+        subscriber: subscriber.try_into().unwrap(),
+        at_ms: 0,
+        version: "0.1.0".into(),
+        url: None,
+        public_key: "00".repeat(32),
+        settings_version: 0,
+        open_jobs: Vec::new(),
+        run: None,
+        stopping: false,
+    }
 }

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use records::PlannedJob;
 use schemas::Request;
 
-use super::{FLEET, Scene, carried, send, sent, succeeded};
+use super::{FLEET, Scene, carried, send, sent, succeeded, synced};
 
 const HOURS: i64 = 12;
 const OPEN: &str = "SELECT COUNT(*) FROM requests WHERE origin = 'schedule' AND state = 'open'";
@@ -89,6 +89,34 @@ pub async fn where_no_other_site_is_asked_further_occurrences_join(scene: &Scene
     assert_eq!(scene.number(joined).await, HOURS - 2);
     assert_eq!(scene.number("SELECT COUNT(*) FROM requests WHERE origin = 'schedule'").await, 2);
     assert_eq!(scene.number("SELECT COUNT(*) FROM alerts").await, 0, "nothing is lost");
+}
+
+pub async fn syncs_to_a_dead_site_have_one_request_at_work_and_one_that_waits(scene: &Scene) {
+    let fleet = FLEET.replacen("type: file,", "type: file, component: core,", 1);
+    scene
+        .apply(&format!(
+            "{fleet}syncs: {{ s: {{ subscriber: paris, components: [core], schedule: {{ every: 1h }} }} }}\n"
+        ))
+        .await;
+    scene.revision("antivirus", 1).await;
+    let term = scene.term().await;
+    let mut began = 0;
+    for _ in 0..HOURS {
+        scene.force("UPDATE tide_schedules SET next_due_ms = next_due_ms - 3600001, through_ms = through_ms - 3600001, anchor_ms = anchor_ms - 3600001 WHERE name = 'sync/s'").await;
+        scene.force("UPDATE tide_occurrences SET nominal_ms = nominal_ms - 3600001").await;
+        for fired in scene.records.tick(&term).await.unwrap() {
+            let send = synced(send("paris", "antivirus", 1));
+            scene.insert(fired.request, &[send.clone(), synced(carried(&send))]).await;
+            scene.records.planned(fired.request, None).await.unwrap();
+            began += 1;
+        }
+    }
+    assert_eq!((began, scene.number(OPEN).await), (2, 2));
+    assert_eq!(scene.number("SELECT COUNT(*) FROM occurrences WHERE outcome = 'joined'").await, HOURS - 2);
+    assert_eq!(scene.number("SELECT COUNT(*) FROM jobs WHERE kind = 'send' AND subscriber = 'paris'").await, 1);
+    scene.force("UPDATE tide_jobs SET state = 'succeeded', ended_ms = 1 WHERE state IN ('waiting', 'queued')").await;
+    scene.sweep().await;
+    assert_eq!(scene.number(OPEN).await, 0, "the site came back, and with it both end");
 }
 
 /// Each occurrence that falls into a build leaves the revision open until a place in the lane is free, which it never is.

@@ -1,21 +1,10 @@
 use records::{OnBad, RecordsError, Thresholds};
 use schemas::{Control, JobProgress, OpenJob, Presence};
 
-use super::{FLEET, Scene, build, send, sent, started, succeeded, wait};
+use super::{FLEET, Scene, build, presence, send, sent, started, succeeded, wait};
 
-fn presence(subscriber: &str, open: &[OpenJob]) -> Presence {
-    Presence {
-        schema: 1,
-        subscriber: subscriber.try_into().unwrap(),
-        at_ms: 0,
-        version: "0.1.0".into(),
-        url: None,
-        public_key: "00".repeat(32),
-        settings_version: 0,
-        open_jobs: open.to_vec(),
-        run: None,
-        stopping: false,
-    }
+fn with_open(subscriber: &str, open: &[OpenJob]) -> Presence {
+    Presence { open_jobs: open.to_vec(), ..presence(subscriber) }
 }
 
 /// The recorder has been listening for an hour, and everything is recorded.
@@ -93,8 +82,8 @@ pub async fn a_job_that_its_site_does_not_list_is_published_again(scene: &Scene)
     let open = [OpenJob { job: held.id, attempt: 1 }];
     for _ in 0..2 {
         assert_eq!(scene.sweep().await.again, 0, "one presence is not enough");
-        scene.records.presence(&presence("paris", &[])).await.unwrap();
-        scene.records.presence(&presence("lyon", &open)).await.unwrap();
+        scene.records.presence(&with_open("paris", &[])).await.unwrap();
+        scene.records.presence(&with_open("lyon", &open)).await.unwrap();
         listening(scene).await;
     }
     let swept = scene.sweep().await;
@@ -111,12 +100,12 @@ pub async fn a_job_that_waits_behind_a_download_in_progress_is_left_alone(scene:
     scene.force("UPDATE tide_jobs SET published_ms = 1000 WHERE state = 'queued'").await;
     for _ in 0..2 {
         let open = [OpenJob { job: running.id, attempt: 1 }];
-        scene.records.presence(&presence("paris", &open)).await.unwrap();
+        scene.records.presence(&with_open("paris", &open)).await.unwrap();
         listening(scene).await;
     }
     assert_eq!(scene.sweep().await.again, 0);
     for _ in 0..2 {
-        scene.records.presence(&presence("paris", &[])).await.unwrap();
+        scene.records.presence(&with_open("paris", &[])).await.unwrap();
         listening(scene).await;
     }
     assert_eq!(scene.sweep().await.again, 2, "now neither is there");
@@ -124,7 +113,7 @@ pub async fn a_job_that_waits_behind_a_download_in_progress_is_left_alone(scene:
 
 pub async fn a_site_that_lost_its_settings_is_told_them_again(scene: &Scene) {
     scene.apply(FLEET).await;
-    let mut paris = presence("paris", &[]);
+    let mut paris = presence("paris");
     let owed = async || {
         let owed = scene.records.settings_to_send().await.unwrap();
         owed.into_iter().find(|control| control.subscriber == "paris".try_into().unwrap())
@@ -147,7 +136,7 @@ pub async fn a_silent_parent_is_passed_by(scene: &Scene) {
     let mut child = send("paris", "antivirus", 1);
     child.waits.push(wait(&parent, OnBad::Proceed));
     scene.plan(&[parent, child.clone()]).await;
-    scene.records.presence(&presence("region", &[])).await.unwrap();
+    scene.records.presence(&with_open("region", &[])).await.unwrap();
     listening(scene).await;
     assert!(scene.sweep().await.publish.is_empty());
     scene.force("UPDATE tide_sites SET presence_ms = presence_ms - 400000").await;

@@ -1,19 +1,12 @@
 //! Syncs on record (SPEC S7), and what waits for a build or a download that is at work just then (S8).
 
 use records::{OnBad, PlannedJob};
-use schemas::{Lane, RequestId};
+use schemas::RequestId;
 
-use super::{FLEET, Scene, build, built, carried, extracted, failed, send, sent, started, succeeded, wait};
+use super::{FLEET, Scene, build, built, carried, extracted, failed, send, sent, started, succeeded, synced, wait};
 
 /// Endings and insertions at once.
 const ROUNDS: usize = 20;
-
-/// In the lane of syncs.
-fn synced(job: PlannedJob) -> PlannedJob {
-    let subscriber = job.subscriber.clone().unwrap();
-    let channel: schemas::ChannelName = "sync".try_into().unwrap();
-    PlannedJob { lane: Lane::site(subscriber, channel.clone()), channel: Some(channel), ..job }
-}
 
 /// A sync's send of this revision to paris and the extract that travels with it.
 fn sync(revision: u64) -> [PlannedJob; 2] {
