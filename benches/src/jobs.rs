@@ -14,6 +14,8 @@ use uuid::Uuid;
 
 use crate::postgres::Postgres;
 use crate::services::Ground;
+use crate::tidegate::{START_LOOK_EVERY, START_TIME, path};
+use crate::wait::until;
 
 /// Between two looks at the results.
 const LOOK_EVERY: Duration = Duration::from_millis(10);
@@ -91,7 +93,7 @@ fn start(plan: &Plan) -> anyhow::Result<Site> {
     site.roles.push(role(&["recorder"])?);
     site.roles.push(role(&["builder", "--distributor", "hq", "--work-dir", path(&builder)?])?);
     site.roles.push(role(&["subscriber", "--name", "site", "--work-dir", path(&subscriber)?, "--slots", "64"])?);
-    until("the API listens", || Ok(data.join("api.json").exists()))?;
+    until("the API listens", START_TIME, START_LOOK_EVERY, || Ok(data.join("api.json").exists()))?;
     let call = |arguments: &[&str]| -> anyhow::Result<()> {
         let output = Command::new(&plan.tidegate).args(arguments).args(["--data", path(&data)?]).output()?;
         if !output.status.success() {
@@ -239,19 +241,4 @@ fn celery(plan: &Plan) -> anyhow::Result<()> {
     let [rate, p50, p99] = figures[..] else { bail!("Celery printed `{text}`") };
     println!("| Celery, 2 workers, results in PostgreSQL | | **{rate}** | {p50} | {p99} |");
     Ok(())
-}
-
-fn until(what: &str, mut done: impl FnMut() -> anyhow::Result<bool>) -> anyhow::Result<()> {
-    let begin = Instant::now();
-    while !done()? {
-        if begin.elapsed() > Duration::from_secs(300) {
-            bail!("{what}: not within 300 s");
-        }
-        std::thread::sleep(Duration::from_millis(20));
-    }
-    Ok(())
-}
-
-fn path(path: &Path) -> anyhow::Result<&str> {
-    path.to_str().context("a path that is no UTF-8")
 }

@@ -3,11 +3,13 @@
 
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use anyhow::{Context, bail};
 
 use crate::postgres::Postgres;
+use crate::tidegate::{START_LOOK_EVERY, START_TIME, path};
+use crate::wait::until;
 
 const EVERY_S: usize = 5;
 /// The first seconds are the programs' own: they have just started.
@@ -71,13 +73,7 @@ fn start(plan: &Plan) -> anyhow::Result<Roles> {
     };
     let (data_path, work_path) = (path(&data)?, path(&work)?);
     let mut roles = Roles(vec![role(&["api", "--data", data_path, "--listen", "127.0.0.1:0"])?]);
-    let begun = Instant::now();
-    while !data.join("api.json").exists() {
-        if begun.elapsed() > Duration::from_secs(60) {
-            bail!("the API does not listen");
-        }
-        std::thread::sleep(Duration::from_millis(20));
-    }
+    until("the API listens", START_TIME, START_LOOK_EVERY, || Ok(data.join("api.json").exists()))?;
     roles.0.push(role(&["recorder"])?);
     roles.0.push(role(&["builder", "--distributor", "hq", "--work-dir", work_path])?);
     let applied =
@@ -100,8 +96,4 @@ fn text(plan: &Plan, source: &Path) -> String {
         ));
     }
     text
-}
-
-fn path(path: &Path) -> anyhow::Result<&str> {
-    path.to_str().context("a path that is no UTF-8")
 }

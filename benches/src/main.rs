@@ -13,6 +13,7 @@ mod schedules;
 mod services;
 mod table;
 mod tidegate;
+mod wait;
 
 use std::path::PathBuf;
 

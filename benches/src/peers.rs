@@ -8,6 +8,8 @@ use anyhow::Context;
 use crate::data::{same, slash, sync};
 use crate::meter::{Cost, child};
 use crate::table::Table;
+use crate::tidegate::{START_LOOK_EVERY, START_TIME};
+use crate::wait::until;
 
 /// Without the tool the row is missing; stderr says so.
 fn have(tool: &str) -> bool {
@@ -48,9 +50,9 @@ pub fn rsync(room: &Path, v1: &Path, v2: &Path, table: &mut Table) -> anyhow::Re
         .stderr(Stdio::null())
         .spawn()?;
     let _daemon = Daemon(daemon);
-    while std::net::TcpStream::connect(("127.0.0.1", port)).is_err() {
-        std::thread::sleep(std::time::Duration::from_millis(10));
-    }
+    until("the rsync daemon listens", START_TIME, START_LOOK_EVERY, || {
+        Ok(std::net::TcpStream::connect(("127.0.0.1", port)).is_ok())
+    })?;
     for (tool, flags) in [("rsync -a", "-a"), ("rsync -az", "-az")] {
         let target = room.join(tool.replace(' ', ""));
         for (step, module, source) in [("deliver v1", "v1", v1), ("deliver v2", "v2", v2)] {

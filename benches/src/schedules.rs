@@ -10,6 +10,7 @@ use domain::definitions::{parse, validate};
 use records::Records;
 
 use crate::postgres::Postgres;
+use crate::wait::until;
 
 /// Of each kind that a definition gives one: distributors, distributions, channels, subscribers.
 const EACH: usize = 20_000;
@@ -170,15 +171,12 @@ impl Started {
     }
 
     fn said(&mut self, log: &Path, words: &str, begun: Instant) -> anyhow::Result<Duration> {
-        while !std::fs::read_to_string(log)?.contains(words) {
-            if let Some(status) = self.process.try_wait()? {
-                bail!("the scheduler ended with {status}; see {}", log.display());
+        until(&format!("the scheduler says `{words}`"), LEADS_TIME, Duration::from_millis(2), || {
+            match self.process.try_wait()? {
+                Some(status) => bail!("the scheduler ended with {status}; see {}", log.display()),
+                None => Ok(std::fs::read_to_string(log)?.contains(words)),
             }
-            if begun.elapsed() > LEADS_TIME {
-                bail!("the scheduler did not say `{words}` within {} s", LEADS_TIME.as_secs());
-            }
-            std::thread::sleep(Duration::from_millis(2));
-        }
+        })?;
         Ok(begun.elapsed())
     }
 

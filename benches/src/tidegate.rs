@@ -2,12 +2,17 @@
 
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use anyhow::{Context, bail};
 
 use crate::meter::{Cost, Watch};
 use crate::services::Ground;
+use crate::wait::until;
+
+/// For a process to listen.
+pub const START_TIME: Duration = Duration::from_secs(60);
+pub const START_LOOK_EVERY: Duration = Duration::from_millis(20);
 
 pub struct Up {
     binary: PathBuf,
@@ -28,16 +33,10 @@ impl Up {
             .stderr(log)
             .spawn()
             .with_context(|| format!("{} cannot be started", binary.display()))?;
-        let begin = Instant::now();
-        while !data.join("api.json").exists() {
-            if let Some(status) = process.try_wait()? {
-                bail!("`up` ended with {status}; see {}", data.join("up.log").display());
-            }
-            if begin.elapsed() > Duration::from_secs(30) {
-                bail!("`up` did not listen within 30 s");
-            }
-            std::thread::sleep(Duration::from_millis(20));
-        }
+        until("`up` listens", START_TIME, START_LOOK_EVERY, || match process.try_wait()? {
+            Some(status) => bail!("`up` ended with {status}; see {}", data.join("up.log").display()),
+            None => Ok(data.join("api.json").exists()),
+        })?;
         Ok(Up { binary: binary.to_owned(), data: data.to_owned(), process })
     }
 
@@ -82,4 +81,8 @@ impl Drop for Up {
         let _ = Command::new("kill").arg(self.process.id().to_string()).status();
         let _ = self.process.wait();
     }
+}
+
+pub fn path(path: &Path) -> anyhow::Result<&str> {
+    path.to_str().context("a path that is no UTF-8")
 }

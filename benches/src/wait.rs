@@ -1,0 +1,22 @@
+//! Waiting for what another process does, bounded.
+
+use std::time::{Duration, Instant};
+
+use anyhow::bail;
+
+/// Looks again and again until it is done; an error names what did not come.
+pub fn until(
+    what: &str,
+    within: Duration,
+    look_every: Duration,
+    mut done: impl FnMut() -> anyhow::Result<bool>,
+) -> anyhow::Result<()> {
+    let begun = Instant::now();
+    while !done()? {
+        if begun.elapsed() > within {
+            bail!("{what}: not within {} s", within.as_secs());
+        }
+        std::thread::sleep(look_every);
+    }
+    Ok(())
+}
