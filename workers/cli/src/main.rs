@@ -4,6 +4,7 @@ mod args;
 mod client;
 mod complete;
 mod demo;
+mod memory;
 mod output;
 mod roles;
 mod schema;
@@ -18,6 +19,7 @@ use args::{Cli, Command};
 use client::exit;
 
 fn main() -> ExitCode {
+    memory::settle();
     let cli = Cli::parse();
     #[cfg(feature = "services")]
     if rustls::crypto::aws_lc_rs::default_provider().install_default().is_err() {
