@@ -43,7 +43,7 @@ pub async fn run(
     if task.keep.is_some_and(|keep| keep.delete_first) {
         site.retention.make_room(site, task.store, manifest.header.index.digest).await?;
     }
-    let held = held_trees(site, task, &manifest, context).await?;
+    let held = held_trees(site, task, &manifest).await?;
     let plan = fetch.plan(&manifest, held.clone()).await?;
     context.progress.set_totals(manifest.header.files, plan.bytes);
     let begun = Count::begun(&before);
@@ -107,20 +107,13 @@ async fn with_notes<T>(
 }
 
 /// The trees that this distribution stands in already. A site that serves children keeps whole packs for them instead.
-async fn held_trees(
-    site: &Site,
-    task: &SendTask,
-    manifest: &Manifest,
-    context: &Context,
-) -> Result<Option<Arc<Held>>, Halt> {
+async fn held_trees(site: &Site, task: &SendTask, manifest: &Manifest) -> Result<Option<Arc<Held>>, Halt> {
     if site.orders.has_children() {
         return Ok(None);
     }
     let Some(target) = site.journal.target_of(task.store).await? else { return Ok(None) };
     let state = target::state_dir(&site.work_dir, task.store, &target);
     let index = manifest.index.clone();
-    // While the standby tree is made, the record of what stands there is not whole: without it more would be fetched.
-    let _turn = site.standby.turn(task.store, context).await?;
     let held = blocking(move || Held::open(&target, &state, &index)).await?;
     Ok(match held {
         Ok(held) => Some(Arc::new(held)),

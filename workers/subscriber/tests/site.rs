@@ -66,6 +66,34 @@ async fn the_tree_that_the_second_revision_needs_is_made_behind_the_first_ones_b
     site.stop().await;
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_send_while_the_standby_tree_is_made_finds_what_stands_in_the_target() {
+    let mut world = World::new().await;
+    let folder = tree(&world.path("v1"), 1_500, 500, 1);
+    let v1 = world.origin().publish(1, &folder, None).await;
+    let changed = tree(&world.path("v2"), 1_500, 500, 1);
+    std::fs::write(changed.join("d0/f0.bin"), fixture::origin::noise(500, 99)).unwrap();
+    let v2 = world.origin().publish(2, &changed, Some(&v1)).await;
+    let site = world.start();
+    world.subscribe().await;
+    world.publish(&send_then_extract("a", 1, v1.store, v1.revision)).await;
+    world.end_of(job("a-extract")).await;
+    let standby = world.target().with_file_name(".antivirus.tidegate-standby");
+    tokio::time::timeout(fixture::PATIENCE, async {
+        while !standby.exists() {
+            tokio::task::yield_now().await;
+        }
+    })
+    .await
+    .expect("a standby tree begins");
+    world.publish(&send_then_extract("b", 2, v2.store, v2.revision)).await;
+    let report = world.end_of(job("b")).await;
+    assert!(sent(&report).bytes_fetched < 100_000, "{:?}", sent(&report));
+    world.end_of(job("b-extract")).await;
+    assert_eq!(content(&world.target()), content(&v2.tree));
+    site.stop().await;
+}
+
 #[tokio::test]
 async fn only_missing_content_crosses_the_link() {
     let mut world = World::new().await;

@@ -24,7 +24,7 @@ pub const PATIENCE: Duration = Duration::from_secs(20);
 /// A revision with one pack, at an origin on disk.
 pub struct Revision {
     pub store: StoreId,
-    pub index: Index,
+    pub index: Arc<Index>,
     pub index_key: Key,
     pub pack: Key,
     pub pack_bytes: Bytes,
