@@ -15,7 +15,7 @@ use schemas::{BuildResult, BuildTask, CollectResult, CollectTask, Digest, Fault,
 use tokio::task::spawn_blocking;
 use worker::{Context, ProgressHandle};
 
-use crate::patches::{Patcher, Stored, ToPatch};
+use crate::patches::{Pair, Parts, Patcher, Stored, ToPatch};
 use crate::previous::Previous;
 use crate::upload::{Line, Uploaded};
 use crate::{collect, fault, hints_file, patches, previous, upload};
@@ -132,7 +132,11 @@ impl<'a> Run<'a> {
         let unchanged = previous.as_ref().is_some_and(|previous| built.is_same_as(&previous.index));
         let published = match unchanged {
             true => None,
-            false => Some(self.publish(&built, previous.clone(), &mut uploaded).await?),
+            false => {
+                let publish = self.publish(&built, previous.clone(), &mut uploaded);
+                let early = async { Ok(self.early(previous.as_ref(), &built).await) };
+                Some(tokio::try_join!(publish, early)?)
+            }
         };
         // Where nothing was read and nothing changed, the hints say what they would say again.
         if !unchanged || built.files_read > 0 {
@@ -140,9 +144,12 @@ impl<'a> Run<'a> {
         }
         let totals = built.index.totals();
         let (files_read, bytes_read) = (built.files_read, built.bytes_read);
-        let (revision, index) = published.unzip();
-        if let (Some(previous), Some(index)) = (previous, index) {
-            self.patch(previous, built, index);
+        let mut revision = None;
+        if let Some(((published, stored), early)) = published {
+            revision = Some(published);
+            if let Some(previous) = previous {
+                uploaded.add(self.patch(previous, built, stored, early).await);
+            }
         }
         Ok(BuildResult {
             revision,
@@ -260,12 +267,31 @@ impl<'a> Run<'a> {
         Ok((revision, stored))
     }
 
-    /// Patches of frames are made later, by somebody else.
-    fn patch(&self, previous: Arc<Previous>, built: Arc<Built>, stored: Stored) {
-        if let (Some(patcher), Some(built)) = (&self.builder.patcher, Arc::into_inner(built)) {
-            let (store, earlier) = (self.task.store, self.task.earlier.clone());
-            patcher.take(ToPatch { store, previous, earlier, new: Arc::new(built.index), stored });
+    /// Patches of frames against the last revision, if they are made quickly.
+    async fn early(&self, previous: Option<&Arc<Previous>>, built: &Built) -> Option<Parts> {
+        self.builder.patcher.as_ref().filter(|patcher| !patcher.is_stopped())?;
+        let pair = Pair { store: self.task.store, base: previous?.clone(), new: built.index.clone() };
+        patches::early(&*self.builder.blobs, pair).await
+    }
+
+    /// What is not made yet is made later, by somebody else.
+    async fn patch(
+        &self,
+        previous: Arc<Previous>,
+        built: Arc<Built>,
+        stored: Stored,
+        early: Option<Parts>,
+    ) -> Uploaded {
+        let is_patched = early.is_some();
+        let uploaded = match early {
+            Some(parts) => parts.put(&*self.builder.blobs, stored.at.digest).await,
+            None => Uploaded::default(),
+        };
+        if let Some(patcher) = &self.builder.patcher {
+            let (store, earlier, new) = (self.task.store, self.task.earlier.clone(), built.index.clone());
+            patcher.take(ToPatch { store, previous, is_patched, earlier, new, stored });
         }
+        uploaded
     }
 
     /// Files that a build which trusts its hints would have taken for unchanged; the first of them are named in the log.

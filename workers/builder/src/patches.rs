@@ -1,11 +1,14 @@
-//! Patches against the previous revision, into storage. Nobody needs them, so that trouble with one is logged and never a
-//! fault. That of the index is made with it; those of frames are made when the build is over, one revision at a time.
+//! Patches against the previous revisions, into storage. Nobody needs them, so that trouble with one is logged and never a
+//! fault. That of the index is made with it. Those of frames against the last revision are made within the build where that is
+//! quick, so that a send which begins at once finds them; all others when the build is over, one revision at a time.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
+use std::time::Duration;
 
 use blobs::{Blobs, Key};
 use bytes::Bytes;
+use futures::{StreamExt, TryStreamExt, stream};
 use package::Index;
 use package::patch::{self, IndexContent, PartWriter, PatchName, Region, make_index};
 use schemas::job::PATCHED_REVISIONS_MAX;
@@ -22,6 +25,11 @@ use crate::upload::{self, Uploaded};
 const WAITING_MAX: usize = 2;
 /// Bytes read back from storage for one revision; regions beyond that get no patch.
 const READ_BYTES_MAX: u64 = 1 << 30;
+/// What is quick: bytes read back from storage, and how long it may take, most of it beside the upload of the index.
+const EARLY_READ_BYTES_MAX: u64 = 96 << 20;
+const EARLY_TIME_MAX: Duration = Duration::from_secs(1);
+/// Regions at a time: one is read back while another is compared.
+const REGIONS_AT_A_TIME: usize = 2;
 
 /// The patch that gives the new index from the previous one, if it is smaller. It takes a fraction of the time that the
 /// index's upload takes.
@@ -69,33 +77,75 @@ pub(crate) struct Stored {
 pub(crate) struct ToPatch {
     pub store: StoreId,
     pub previous: Arc<Previous>,
+    /// Its patches against `previous` are there too.
+    pub is_patched: bool,
     pub earlier: Vec<RevisionRef>,
     pub new: Arc<Index>,
     pub stored: Stored,
 }
 
-/// Two revisions of a distribution, both in storage.
+/// Two revisions of a distribution, the packs of both in storage.
 #[derive(Clone)]
-struct Pair {
-    store: StoreId,
-    base: Arc<Previous>,
-    new: Arc<Index>,
-    new_digest: Digest,
+pub(crate) struct Pair {
+    pub store: StoreId,
+    pub base: Arc<Previous>,
+    pub new: Arc<Index>,
+}
+
+/// The parts of a patch of frames. They get their names when the new index has its digest.
+pub(crate) struct Parts {
+    pair: Pair,
+    parts: Vec<PartWriter>,
+}
+
+impl Parts {
+    pub async fn put(self, blobs: &dyn Blobs, new: Digest) -> Uploaded {
+        let count = self.parts.len() as u32;
+        let mut uploaded = Uploaded::default();
+        for (part, writer) in (0..count).zip(self.parts).rev() {
+            uploaded.add(put_part(blobs, &self.pair, new, part, count, writer).await);
+        }
+        uploaded
+    }
+}
+
+/// Made while the index is; `None` if that takes more than a moment.
+pub(crate) async fn early(blobs: &dyn Blobs, pair: Pair) -> Option<Parts> {
+    let compared = async {
+        let planned = pair.clone();
+        let parts = spawn_blocking(move || within_reach(&planned, EARLY_READ_BYTES_MAX)).await?;
+        let Reach::All(regions) = parts else { return Ok(None) };
+        let mut parts = Vec::with_capacity(regions.len());
+        for regions in regions {
+            parts.push(compare(blobs, &pair, regions).await?);
+        }
+        Ok::<_, ReadBackError>(Some(parts))
+    };
+    match tokio::time::timeout(EARLY_TIME_MAX, compared).await {
+        Ok(Ok(parts)) => parts.map(|parts| Parts { pair, parts }),
+        Ok(Err(error)) => {
+            tracing::warn!(store = %pair.store, %error, "patches of frames are tried again after the build");
+            None
+        }
+        Err(_) => None,
+    }
 }
 
 impl ToPatch {
     async fn put(&self, blobs: &dyn Blobs) -> Result<(), ReadBackError> {
-        put_frames(blobs, &self.with(self.previous.clone())).await?;
+        if !self.is_patched {
+            put_frames(blobs, &self.with(self.previous.clone()), self.stored.at.digest).await?;
+        }
         for &earlier in self.earlier.iter().take(PATCHED_REVISIONS_MAX as usize - 1) {
             let Some(base) = load_earlier(blobs, self.store, earlier).await.map(Arc::new) else { continue };
             put_index(blobs, self.store, Some(base.clone()), self.stored.clone()).await;
-            put_frames(blobs, &self.with(base)).await?;
+            put_frames(blobs, &self.with(base), self.stored.at.digest).await?;
         }
         Ok(())
     }
 
     fn with(&self, base: Arc<Previous>) -> Pair {
-        Pair { store: self.store, base, new: self.new.clone(), new_digest: self.stored.at.digest }
+        Pair { store: self.store, base, new: self.new.clone() }
     }
 }
 
@@ -103,6 +153,7 @@ impl ToPatch {
 pub struct Patcher {
     line: mpsc::Sender<ToPatch>,
     task: JoinHandle<()>,
+    stop: CancellationToken,
 }
 
 impl Patcher {
@@ -115,14 +166,19 @@ impl Patcher {
                 }
             }
         };
+        let stopped = stop.clone();
         let task = tokio::spawn(async move {
             tokio::select! {
                 biased;
-                () = stop.cancelled() => {}
+                () = stopped.cancelled() => {}
                 () = work => {}
             }
         });
-        Patcher { line, task }
+        Patcher { line, task, stop }
+    }
+
+    pub(crate) fn is_stopped(&self) -> bool {
+        self.stop.is_cancelled()
     }
 
     /// Returns at once: nobody waits for a patch.
@@ -143,31 +199,54 @@ impl Patcher {
 }
 
 /// Part 0 comes last: it says how many there are.
-async fn put_frames(blobs: &dyn Blobs, pair: &Pair) -> Result<(), ReadBackError> {
+async fn put_frames(blobs: &dyn Blobs, pair: &Pair, new: Digest) -> Result<(), ReadBackError> {
     let planned = pair.clone();
-    let parts = spawn_blocking(move || within_reach(&planned)).await?;
+    let parts = match spawn_blocking(move || within_reach(&planned, READ_BYTES_MAX)).await? {
+        Reach::All(parts) | Reach::Some(parts) => parts,
+    };
     let count = parts.len() as u32;
     for (part, regions) in (0..count).zip(parts).rev() {
-        let mut writer = PartWriter::default();
-        for region in regions {
-            let (base, content) = (base_of(blobs, pair, &region).await?, content_of(blobs, pair, &region).await?);
-            let new = pair.new.clone();
-            let compared =
-                spawn_blocking(move || region.compare(&new, &base, &content).map(|delta| (region, delta))).await?;
-            compared.iter().for_each(|(region, delta)| writer.add(region, delta));
-        }
-        if count == 1 && writer.is_empty() {
-            break;
-        }
-        let name = PatchName::frames(pair.base.digest, pair.new_digest, part);
-        put(blobs, pair.store, &name, writer.finish(&name, count)).await;
+        let writer = compare(blobs, pair, regions).await?;
+        put_part(blobs, pair, new, part, count, writer).await;
     }
     Ok(())
 }
 
-/// The plan, without the regions that would need more to be read back than is worth it.
-fn within_reach(pair: &Pair) -> Vec<Vec<Region>> {
-    let mut left = READ_BYTES_MAX;
+/// One that would be empty and alone is not stored.
+async fn put_part(blobs: &dyn Blobs, pair: &Pair, new: Digest, part: u32, count: u32, writer: PartWriter) -> Uploaded {
+    if count == 1 && writer.is_empty() {
+        return Uploaded::default();
+    }
+    let name = PatchName::frames(pair.base.digest, new, part);
+    put(blobs, pair.store, &name, writer.finish(&name, count)).await
+}
+
+async fn compare(blobs: &dyn Blobs, pair: &Pair, regions: Vec<Region>) -> Result<PartWriter, ReadBackError> {
+    let compared = stream::iter(regions).map(|region| async move {
+        let (base, content) = tokio::try_join!(base_of(blobs, pair, &region), content_of(blobs, pair, &region))?;
+        let new = pair.new.clone();
+        let delta = spawn_blocking(move || region.compare(&new, &base, &content).map(|delta| (region, delta))).await?;
+        Ok::<_, ReadBackError>(delta)
+    });
+    let mut compared = compared.buffered(REGIONS_AT_A_TIME);
+    let mut writer = PartWriter::default();
+    while let Some(delta) = compared.try_next().await? {
+        if let Some((region, delta)) = delta {
+            writer.add(&region, &delta);
+        }
+    }
+    Ok(writer)
+}
+
+/// The plan of the patch, and whether it is whole.
+enum Reach {
+    All(Vec<Vec<Region>>),
+    Some(Vec<Vec<Region>>),
+}
+
+/// The plan, without the regions that would need more to be read back.
+fn within_reach(pair: &Pair, read_bytes_max: u64) -> Reach {
+    let (mut left, mut is_whole) = (read_bytes_max, true);
     let mut parts = patch::plan(&pair.base.index, &pair.new);
     for part in &mut parts {
         part.retain(|region| {
@@ -176,10 +255,11 @@ fn within_reach(pair: &Pair) -> Vec<Vec<Region>> {
             let base: u64 = frames.iter().map(|&at| u64::from(pair.base.index.frames[at as usize].stored_bytes)).sum();
             let rest = left.checked_sub(base + region.stored_bytes(&pair.new));
             left = rest.unwrap_or(left);
+            is_whole &= rest.is_some();
             rest.is_some()
         });
     }
-    parts
+    if is_whole { Reach::All(parts) } else { Reach::Some(parts) }
 }
 
 async fn base_of(blobs: &dyn Blobs, pair: &Pair, region: &Region) -> Result<Vec<u8>, ReadBackError> {

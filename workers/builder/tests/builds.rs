@@ -276,14 +276,14 @@ async fn a_new_index_leaves_a_patch_against_the_one_before_it_before_its_header(
 }
 
 #[tokio::test]
-async fn patches_of_frames_follow_a_build_and_give_the_frames_that_it_stored() {
+async fn patches_of_a_small_change_are_there_when_its_build_ends_and_give_the_frames_that_it_stored() {
     let place = Place::new();
     let first = first_of_two(&place).await;
     edit(&place);
     let patcher = Patcher::start(place.blobs.clone(), CancellationToken::new());
     let builder = place.builder().with_patcher(patcher);
     let second = builder.build(&place.task(2, Some(reference(&first))), &Context::detached()).await.unwrap();
-    builder.patched().await;
+    assert_eq!(place.kinds_put().iter().filter(|kind| **kind == ObjectKind::Patch).count(), 2, "index and frames");
     let digests = (index_ref(&place, &first).await.digest, index_ref(&place, &second).await.digest);
     let (base, new) =
         (stored_index(&place, reference(&first).header).await, stored_index(&place, reference(&second).header).await);
@@ -308,6 +308,20 @@ async fn patches_of_frames_follow_a_build_and_give_the_frames_that_it_stored() {
         verify_frame(&new.frames[*at as usize], stored).unwrap();
     }
     assert!(object.len() < 3_000 && region.stored_bytes(&new) > 60_000, "{} bytes", object.len());
+}
+
+#[tokio::test]
+async fn patches_that_are_not_made_quickly_follow_the_build() {
+    let place = Place::new();
+    let first = first_of_two(&place).await;
+    edit(&place);
+    place.blobs.reads_to_fail.store(1, Ordering::SeqCst);
+    let builder = place.builder().with_patcher(Patcher::start(place.blobs.clone(), CancellationToken::new()));
+    let second = builder.build(&place.task(2, Some(reference(&first))), &Context::detached()).await.unwrap();
+    builder.patched().await;
+    let digests = (index_ref(&place, &first).await.digest, index_ref(&place, &second).await.digest);
+    let name = PatchName::frames(digests.0, digests.1, 0);
+    assert!(place.blobs.size(&Key::patch(place.store, name.digest())).await.unwrap().is_some());
 }
 
 #[tokio::test]

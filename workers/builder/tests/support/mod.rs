@@ -21,8 +21,14 @@ pub struct Watched {
     disk: DiskBlobs,
     pub puts: Mutex<Vec<Key>>,
     pub fail_at: Mutex<Option<ObjectKind>>,
+    /// So many next reads of ranges fail.
+    pub reads_to_fail: AtomicUsize,
     in_flight: AtomicUsize,
     pub in_flight_most: AtomicUsize,
+}
+
+fn as_told(key: &Key) -> BlobError {
+    BlobError::Transient { key: *key, source_name: "origin".to_owned(), reason: "as told".to_owned() }
 }
 
 #[async_trait]
@@ -37,7 +43,11 @@ impl ReadBlobs for Watched {
         self.disk.get(key, bytes_max).await
     }
     async fn get_ranges(&self, key: &Key, ranges: &[Range<u64>]) -> Result<Vec<Bytes>, BlobError> {
-        self.disk.get_ranges(key, ranges).await
+        let left = self.reads_to_fail.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |left| left.checked_sub(1));
+        match left {
+            Ok(_) => Err(as_told(key)),
+            Err(_) => self.disk.get_ranges(key, ranges).await,
+        }
     }
 }
 
@@ -45,8 +55,7 @@ impl ReadBlobs for Watched {
 impl Blobs for Watched {
     async fn put(&self, key: &Key, body: Bytes) -> Result<(), BlobError> {
         if *self.fail_at.lock().unwrap() == Some(key.kind) {
-            let (source_name, reason) = ("origin".to_owned(), "as told".to_owned());
-            return Err(BlobError::Transient { key: *key, source_name, reason });
+            return Err(as_told(key));
         }
         let now = self.in_flight.fetch_add(1, Ordering::SeqCst) + 1;
         self.in_flight_most.fetch_max(now, Ordering::SeqCst);
@@ -81,6 +90,7 @@ impl Place {
             disk: DiskBlobs::open(origin.path()).unwrap(),
             puts: Mutex::default(),
             fail_at: Mutex::default(),
+            reads_to_fail: AtomicUsize::new(0),
             in_flight: AtomicUsize::new(0),
             in_flight_most: AtomicUsize::new(0),
         });

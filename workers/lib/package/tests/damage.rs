@@ -2,6 +2,8 @@
 
 mod support;
 
+use std::sync::Arc;
+
 use package::{FormatError, Index, decode_frame, header};
 use schemas::definitions::DistributionType;
 use schemas::{Digest, Header, StoreId};
@@ -23,7 +25,14 @@ fn revision() -> Revision {
     let head = header::header_of(store, 3, DistributionType::File, &built.index, sealed.at);
     let header = header::encode(&head);
     let digest = Digest::of(&header);
-    Revision { digest, header, index: sealed.bytes, head, decoded: built.index, pack: packs[0].bytes.clone() }
+    Revision {
+        digest,
+        header,
+        index: sealed.bytes,
+        head,
+        decoded: Arc::unwrap_or_clone(built.index),
+        pack: packs[0].bytes.clone(),
+    }
 }
 
 #[test]

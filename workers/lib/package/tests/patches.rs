@@ -4,6 +4,7 @@ mod support;
 
 use std::fs;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use package::limits::{PATCH_BASE_BYTES_MAX, PATCH_PART_RAW_BYTES, PATCH_REGION_BYTES_MAX};
 use package::patch::{
@@ -61,8 +62,8 @@ fn a_patch_on_another_base_or_of_another_index_gives_nothing() {
 
 /// Two revisions, and the packs of both.
 struct Pair {
-    base: Index,
-    new: Index,
+    base: Arc<Index>,
+    new: Arc<Index>,
     store: Store,
 }
 

@@ -12,6 +12,7 @@ mod read;
 mod sequence;
 
 use std::collections::HashSet;
+use std::sync::Arc;
 use std::thread;
 
 use schemas::Digest;
@@ -43,7 +44,7 @@ pub struct Input<'a> {
 
 #[derive(Debug)]
 pub struct Built {
-    pub index: Index,
+    pub index: Arc<Index>,
     /// The packs of `index` that this build made.
     pub new_packs: HashSet<Digest>,
     /// Files whose content had to be read.
@@ -94,7 +95,7 @@ fn run(input: Input, plan: plan::Plan, sink: &mut dyn PackSink) -> Result<Built,
     let (files_read, bytes_read) = (plan.files_to_read, sequence.bytes_read);
     let parts = assemble::Parts { known: plan.known, sequence, packs: packer.finish()?, previous };
     let (index, stats, new_packs) = assemble::assemble(tree, parts);
-    Ok(Built { index, new_packs, files_read, bytes_read, stats })
+    Ok(Built { index: Arc::new(index), new_packs, files_read, bytes_read, stats })
 }
 
 impl Built {

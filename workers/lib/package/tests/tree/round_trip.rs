@@ -144,7 +144,7 @@ fn links_owners_attributes_and_holes_go_through_build_and_installation() {
         furnish(&from);
         let (built, packs) = build_keeping(&[source(&from)], all(), None).unwrap();
         let index = reread(&built.index);
-        assert_eq!(index, built.index);
+        assert_eq!(index, *built.index);
         install(way, folder.path(), &index, packs, 1);
         let target = folder.path().join("target");
         let (mut expected, mut found) = (picture(&from), picture(&target));
