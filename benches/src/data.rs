@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::time::Duration;
 
 use anyhow::{Context, bail};
 
@@ -25,9 +26,15 @@ pub struct Plan {
     pub write: Option<PathBuf>,
 }
 
+/// In which a site makes its second tree.
+const STANDBY_TIME: Duration = Duration::from_secs(4);
 const STEPS: [&str; 5] = ["publish v1", "publish unchanged", "publish v2", "deliver v1", "deliver v2"];
 
 pub fn run(plan: &Plan) -> anyhow::Result<()> {
+    if let Some(document) = &plan.write {
+        let names: Vec<String> = plan.of.iter().map(|name| plan.table_of(name)).collect();
+        document::has_places(document, &names)?;
+    }
     for name in &plan.of {
         let (v1, v2) = (plan.corpus.join(format!("{name}-v1")), plan.corpus.join(format!("{name}-v2")));
         if !v1.is_dir() || !v2.is_dir() {
@@ -46,14 +53,24 @@ pub fn run(plan: &Plan) -> anyhow::Result<()> {
                 peers::tar_zstd(&room.join("tar"), &v1, &v2, &mut table)?;
             }
         }
-        let on = if plan.services { "services" } else { "embedded" };
-        let text = format!("`{name}`, {on}, medians of {} rounds:\n\n{}", plan.rounds, table.text(&STEPS));
+        let text =
+            format!("`{name}`, {}, medians of {} round(s):\n\n{}", plan.ground(), plan.rounds, table.text(&STEPS));
         println!("{text}");
         if let Some(document) = &plan.write {
-            document::put(document, &format!("{name} {on}"), &text)?;
+            document::put(document, &plan.table_of(name), &text)?;
         }
     }
     Ok(())
+}
+
+impl Plan {
+    fn ground(&self) -> &'static str {
+        if self.services { "services" } else { "embedded" }
+    }
+
+    fn table_of(&self, name: &str) -> String {
+        format!("{name} {}", self.ground())
+    }
 }
 
 fn tidegate(plan: &Plan, room: &Path, v1: &Path, v2: &Path, table: &mut Table) -> anyhow::Result<()> {
@@ -61,7 +78,7 @@ fn tidegate(plan: &Plan, room: &Path, v1: &Path, v2: &Path, table: &mut Table) -
     std::fs::create_dir_all(room)?;
     copy(v1, &source)?;
     let definitions = room.join("bench.yaml");
-    std::fs::write(&definitions, text(&source, &target))?;
+    std::fs::write(&definitions, text(&source, &target, &room.join("other")))?;
     let ground = if plan.services { Ground::fresh()? } else { Ground::embedded() };
     let up = Up::start(&plan.tidegate, &room.join("data"), &ground)?;
     up.call(&["apply", "-f", definitions.to_str().context("path")?])?;
@@ -77,22 +94,47 @@ fn tidegate(plan: &Plan, room: &Path, v1: &Path, v2: &Path, table: &mut Table) -
     step("publish unchanged", &["build", "bench"], stored, table)?;
     step("deliver v1", &["send", "bench"], moved, table)?;
     same(&source, &target)?;
+    let other = room.join("other");
+    if !plan.services {
+        up.call(&["send", "other", "--wait"])?;
+        same(&source, &other)?;
+        std::thread::sleep(STANDBY_TIME);
+    }
     update(v2, &source)?;
     step("publish v2", &["build", "bench"], stored, table)?;
     step("deliver v2", &["send", "bench"], moved, table)?;
-    same(&source, &target)
+    same(&source, &target)?;
+    if plan.services {
+        return Ok(());
+    }
+    // Where patches can be taken away by hand: the same delivery to another site, without them.
+    for patches in std::fs::read_dir(room.join("data/origin"))? {
+        match std::fs::remove_dir_all(patches?.path().join("patches")) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(error.into()),
+            _ => {}
+        }
+    }
+    sync()?;
+    let cost = up.request(&["send", "other"])?;
+    table.add("tidegate, no patches", "deliver v2", Cost { bytes: up.number(moved)?, ..cost });
+    same(&source, &other)
 }
 
-fn text(source: &Path, target: &Path) -> String {
+fn text(source: &Path, target: &Path, other: &Path) -> String {
     format!(
         "distributors: {{ hq: {{ refresh: never }} }}
 distributions:
-  bench: {{ distributor: hq, type: file, sources: [ {{ path: {} }} ], target: {}, mode: mirror, build: never }}
-channels: {{ bench: {{ distributions: [bench], send: never, subscriptions: [site] }} }}
-subscribers: {{ site: {{ extract: immediately }} }}
+  bench: {{ distributor: hq, type: file, sources: [ {{ path: {} }} ], target: '%TARGET%', mode: mirror, build: never }}
+channels:
+  bench: {{ distributions: [bench], send: never, subscriptions: [site] }}
+  other: {{ distributions: [bench], send: never, subscriptions: [other] }}
+subscribers:
+  site: {{ extract: immediately, variables: {{ TARGET: {} }} }}
+  other: {{ extract: immediately, variables: {{ TARGET: {} }} }}
 ",
         source.display(),
-        target.display()
+        target.display(),
+        other.display()
     )
 }
 

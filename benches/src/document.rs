@@ -6,12 +6,20 @@ use anyhow::Context;
 
 const END: &str = "<!-- end -->";
 
+/// Whether the document has a place for each of these tables: asked before they are measured.
+pub fn has_places(document: &Path, names: &[String]) -> anyhow::Result<()> {
+    names.iter().try_for_each(|name| written(document, name, "").map(|_| ()))
+}
+
 /// Puts a table in the place of the one of its name.
 pub fn put(document: &Path, name: &str, table: &str) -> anyhow::Result<()> {
+    Ok(std::fs::write(document, written(document, name, table)?)?)
+}
+
+fn written(document: &Path, name: &str, table: &str) -> anyhow::Result<String> {
     let text = std::fs::read_to_string(document).with_context(|| document.display().to_string())?;
-    let written = replaced(&text, name, table)
-        .with_context(|| format!("{} has no `{}` with `{END}` after it", document.display(), mark(name)))?;
-    Ok(std::fs::write(document, written)?)
+    replaced(&text, name, table)
+        .with_context(|| format!("{} has no `{}` with `{END}` after it", document.display(), mark(name)))
 }
 
 fn mark(name: &str) -> String {

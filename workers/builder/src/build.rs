@@ -130,27 +130,18 @@ impl<'a> Run<'a> {
         let built = Arc::new(built);
         let changed_unseen = doubted.map_or(0, |hints| self.unseen(&built, &hints));
         let unchanged = previous.as_ref().is_some_and(|previous| built.is_same_as(&previous.index));
-        let published = match unchanged {
-            true => None,
-            false => {
-                let publish = self.publish(&built, previous.clone(), &mut uploaded);
-                let early = async { Ok(self.early(previous.as_ref(), &built).await) };
-                Some(tokio::try_join!(publish, early)?)
+        let revision = match (unchanged, previous) {
+            (false, previous) => Some(self.take(&built, previous, &mut uploaded).await?),
+            (true, _) => {
+                // Where nothing was read either, the hints say what they would say again.
+                if built.files_read > 0 {
+                    self.remember(&built).await?;
+                }
+                None
             }
         };
-        // Where nothing was read and nothing changed, the hints say what they would say again.
-        if !unchanged || built.files_read > 0 {
-            self.remember(built.clone()).await?;
-        }
         let totals = built.index.totals();
         let (files_read, bytes_read) = (built.files_read, built.bytes_read);
-        let mut revision = None;
-        if let Some(((published, stored), early)) = published {
-            revision = Some(published);
-            if let Some(previous) = previous {
-                uploaded.add(self.patch(previous, built, stored, early).await);
-            }
-        }
         Ok(BuildResult {
             revision,
             files: totals.files,
@@ -161,6 +152,26 @@ impl<'a> Run<'a> {
             objects_reused: uploaded.objects_reused,
             changed_unseen,
         })
+    }
+
+    /// A revision of what was built: its manifest, its hints, and at the same time the patches that are made quickly.
+    async fn take(
+        &self,
+        built: &Arc<Built>,
+        previous: Option<Arc<Previous>>,
+        uploaded: &mut Uploaded,
+    ) -> Result<NewRevision, Fault> {
+        let publish = async {
+            let published = self.publish(built, previous.clone(), uploaded).await?;
+            self.remember(built).await?;
+            Ok(published)
+        };
+        let early = async { Ok(self.early(previous.as_ref(), built).await) };
+        let ((revision, stored), early) = tokio::try_join!(publish, early)?;
+        if let Some(previous) = previous {
+            uploaded.add(self.patch(previous, built, stored, early).await);
+        }
+        Ok(revision)
     }
 
     async fn list(&self) -> Result<Tree, Fault> {
@@ -275,13 +286,7 @@ impl<'a> Run<'a> {
     }
 
     /// What is not made yet is made later, by somebody else.
-    async fn patch(
-        &self,
-        previous: Arc<Previous>,
-        built: Arc<Built>,
-        stored: Stored,
-        early: Option<Parts>,
-    ) -> Uploaded {
+    async fn patch(&self, previous: Arc<Previous>, built: &Built, stored: Stored, early: Option<Parts>) -> Uploaded {
         let is_patched = early.is_some();
         let uploaded = match early {
             Some(parts) => parts.put(&*self.builder.blobs, stored.at.digest).await,
@@ -316,9 +321,9 @@ impl<'a> Run<'a> {
         }
     }
 
-    async fn remember(&self, built: Arc<Built>) -> Result<(), Fault> {
+    async fn remember(&self, built: &Arc<Built>) -> Result<(), Fault> {
         let path = self.builder.hints_path(self.task);
-        let (machine, began_ns) = (self.builder.machine.clone(), self.began_ns);
+        let (built, machine, began_ns) = (built.clone(), self.builder.machine.clone(), self.began_ns);
         let save = move || hints_file::save(&path, &built.hints(&machine, began_ns));
         spawn_blocking(save).await.map_err(|error| fault::of_thread(&error))
     }

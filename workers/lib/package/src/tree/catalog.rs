@@ -1,6 +1,8 @@
 //! What is recorded of a tree on disk: the index it was written from, and each file's stamp once it was complete. A
 //! catalog that is lost or damaged costs reading, never correctness: without stamps everything is proved by content.
 
+use std::sync::Arc;
+
 use schemas::Digest;
 use serde::{Deserialize, Serialize};
 
@@ -26,7 +28,7 @@ pub(super) struct CatalogRef {
 
 #[derive(Debug)]
 pub(super) struct Catalog {
-    pub index: Index,
+    pub index: Arc<Index>,
     /// By position in the index.
     pub stamps: Vec<Stamp>,
 }
@@ -34,7 +36,15 @@ pub(super) struct Catalog {
 impl Catalog {
     /// None if it is not readable.
     pub fn load(records: &Records, at: &CatalogRef) -> Option<Catalog> {
-        let index = Index::decode(&open_sealed(records.read(&at.index)?)?).ok()?;
+        Catalog::load_beside(records, at, None)
+    }
+
+    /// Two trees of one revision share its index: it is read once.
+    pub fn load_beside(records: &Records, at: &CatalogRef, other: Option<(&CatalogRef, &Catalog)>) -> Option<Catalog> {
+        let index = match other.filter(|(other, _)| other.index == at.index) {
+            Some((_, other)) => other.index.clone(),
+            None => Arc::new(Index::decode(&open_sealed(records.read(&at.index)?)?).ok()?),
+        };
         let stamps: Vec<Stamp> =
             open_sealed(records.read(&at.stamps)?)?.chunks_exact(STAMP_BYTES).map(unpack).collect();
         (stamps.len() == index.entries.len()).then_some(Catalog { index, stamps })

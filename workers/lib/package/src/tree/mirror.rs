@@ -91,18 +91,15 @@ pub fn installed(target: &Path, state_dir: &Path) -> Result<Option<Standing>, Tr
 pub(super) fn trees_held(target: &Path, state_dir: &Path) -> Result<Vec<(OwnedFd, Arc<Catalog>, bool)>, TreeError> {
     let Some(Settled { state, live, standby }) = settled(target, state_dir)? else { return Ok(Vec::new()) };
     let records = Records::at(state_dir);
-    let mut held = Vec::new();
-    for (tree, root, is_live) in [(state.live, live, true), (state.standby, standby, false)] {
-        let catalog = tree.and_then(|tree| tree.catalog).and_then(|at| Catalog::load(&records, &at));
-        if let (Some(catalog), Some(root)) = (catalog, root) {
-            held.push((root.directory, Arc::new(catalog), is_live));
-        }
-    }
-    Ok(held)
+    let of_live = state.live.as_ref().and_then(|tree| load(&records, tree, None)).map(Arc::new);
+    let known = state.live.as_ref().zip(of_live.as_deref());
+    let of_standby = state.standby.as_ref().and_then(|tree| load(&records, tree, known)).map(Arc::new);
+    let trees = [(of_live, live, true), (of_standby, standby, false)].into_iter();
+    Ok(trees.filter_map(|(catalog, root, is_live)| Some((root?.directory, catalog?, is_live))).collect())
 }
 
 /// The revision that should stand at the target, with its index; also if the target is gone or was replaced.
-pub(super) fn recorded(target: &Path, state_dir: &Path) -> Result<Option<(RevisionRef, Index)>, TreeError> {
+pub(super) fn recorded(target: &Path, state_dir: &Path) -> Result<Option<(RevisionRef, Arc<Index>)>, TreeError> {
     let Some(settled) = settled(target, state_dir)? else { return Ok(None) };
     let records = Records::at(state_dir);
     let live = match settled.state.live {
@@ -176,7 +173,7 @@ impl<'a> Mirror<'a> {
             place.sync()?;
             state.save(&records)?;
         }
-        let live = state.live.as_ref().and_then(|tree| load(&records, tree)).map(Arc::new);
+        let live = state.live.as_ref().and_then(|tree| load(&records, tree, None)).map(Arc::new);
         Ok(Mirror { install, wants, layout, place, records, state, target, live, finished })
     }
 
@@ -277,7 +274,8 @@ impl<'a> Mirror<'a> {
 
     fn stage(&mut self, standby: &Root) -> Result<(Staged, Origin), TreeError> {
         let (index, root) = (self.install.index, standby.directory.as_fd());
-        let recorded = self.state.standby.as_ref().and_then(|tree| load(&self.records, tree)).map(Arc::new);
+        let live = self.state.live.as_ref().zip(self.live.as_deref());
+        let recorded = self.state.standby.as_ref().and_then(|tree| load(&self.records, tree, live)).map(Arc::new);
         let scan = scan(root, self.wants, self.layout, self.install.cancel)?;
         let is_shared = self.install.unchanged == Unchanged::Link;
         let known = Known { standby: recorded.as_deref(), live: self.live.as_deref(), is_shared };
@@ -403,8 +401,10 @@ impl<'a> Mirror<'a> {
     }
 }
 
-fn load(records: &Records, tree: &Tree) -> Option<Catalog> {
-    tree.catalog.as_ref().and_then(|at| Catalog::load(records, at))
+/// What is recorded of a tree; `other` is one that was loaded before.
+fn load(records: &Records, tree: &Tree, other: Option<(&Tree, &Catalog)>) -> Option<Catalog> {
+    let other = other.and_then(|(tree, catalog)| Some((tree.catalog.as_ref()?, catalog)));
+    tree.catalog.as_ref().and_then(|at| Catalog::load_beside(records, at, other))
 }
 
 fn files_gone(live: &Catalog, index: &Index) -> u64 {

@@ -98,7 +98,7 @@ fn settled(target: &Path, records: &Records) -> Result<Option<(Root, State)>, Tr
 pub(super) fn recorded(
     target: &Path,
     state_dir: &Path,
-) -> Result<Option<(RevisionRef, Option<OwnedFd>, Index)>, TreeError> {
+) -> Result<Option<(RevisionRef, Option<OwnedFd>, Arc<Index>)>, TreeError> {
     let records = Records::at(state_dir);
     if !records.has(state::STATE) {
         return Ok(None);
