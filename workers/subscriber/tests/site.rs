@@ -470,6 +470,27 @@ async fn a_target_that_stays_busy_fails_the_attempt_with_its_name() {
 }
 
 #[tokio::test]
+async fn work_that_panics_fails_its_attempt_and_the_lane_goes_on() {
+    let mut world = World::new().await;
+    let v1 = published(&world).await;
+    let mut config = world.config();
+    let first = std::sync::atomic::AtomicBool::new(true);
+    config.observe = Some(Arc::new(move |step: &'static str| {
+        let is_first = step == "download" && first.swap(false, std::sync::atomic::Ordering::SeqCst);
+        assert!(!is_first, "this test's own panic");
+        Ok(())
+    }));
+    let site = world.start_with(config);
+    world.subscribe().await;
+    world.publish(&send("a", 1, v1.store, v1.revision)).await;
+    let fault = failed(&world.end_of(job("a")).await).clone();
+    assert_eq!((fault.code.as_str(), fault.permanent), ("worker-panic", false));
+    world.publish(&send("b", 2, v1.store, v1.revision)).await;
+    assert_eq!(sent(&world.end_of(job("b")).await).bytes_content, 20 * 20_000);
+    site.stop().await;
+}
+
+#[tokio::test]
 async fn a_job_that_would_go_below_the_free_space_floor_fails_early_with_the_figures() {
     let mut world = World::new().await;
     let v1 = published(&world).await;

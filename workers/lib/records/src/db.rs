@@ -6,7 +6,8 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 use std::time::Duration;
 
-use sea_orm::sqlx::sqlite::{SqliteJournalMode, SqliteSynchronous};
+use sea_orm::sqlx::sqlite::{SqliteConnection, SqliteJournalMode, SqliteSynchronous};
+use sea_orm::sqlx::{self, Connection};
 use sea_orm::{
     ConnectOptions, Database, DatabaseBackend, DatabaseConnection, DatabaseTransaction, DbErr, SqliteTransactionMode,
     TransactionOptions, TransactionTrait,
@@ -78,14 +79,14 @@ impl From<DbErr> for RecordsError {
         let text = error.to_string();
         match error {
             DbErr::Conn(_) | DbErr::ConnectionAcquire(_) => RecordsError::Unavailable { reason: text },
-            // Lost connections, deadlocks, serialisation failures and shutdowns come as execution errors with these words.
+            // Lost connections, deadlocks, serialisation failures, shutdowns and full disks come as execution errors with these words.
             _ if TRANSIENT.iter().any(|word| text.contains(word)) => RecordsError::Unavailable { reason: text },
             _ => consoles::refusal_of(&text).unwrap_or(RecordsError::Statement(text)),
         }
     }
 }
 
-const TRANSIENT: [&str; 12] = [
+const TRANSIENT: [&str; 15] = [
     "deadlock detected",
     "could not serialize",
     "database is locked",
@@ -98,6 +99,9 @@ const TRANSIENT: [&str; 12] = [
     "expected to read",
     "error communicating with database",
     "pool timed out",
+    "database or disk is full",
+    "disk I/O error",
+    "No space left on device",
 ];
 
 impl From<serde_json::Error> for RecordsError {
@@ -197,6 +201,7 @@ async fn sqlite(url: &str, connections: u32) -> Result<DatabaseConnection, Recor
         .acquire_timeout(ACQUIRE_TIMEOUT)
         .sqlx_logging(false)
         .test_before_acquire(false)
+        .map_sqlx_sqlite_pool_opts(|pool| pool.after_release(|connection, _| Box::pin(ended_well(connection))))
         .map_sqlx_sqlite_opts(move |sqlite| {
             if !in_memory {
                 make_private(sqlite.get_filename());
@@ -209,6 +214,17 @@ async fn sqlite(url: &str, connections: u32) -> Result<DatabaseConnection, Recor
                 .statement_cache_capacity(400)
         });
     Ok(Database::connect(options).await?)
+}
+
+/// Whether a connection may be used again. When its disk is full SQLite rolls a transaction back by itself; the roll-back that follows
+/// then fails, and whatever comes next would be part of a transaction that nobody ends: it would seem to be done, and never be.
+async fn ended_well(connection: &mut SqliteConnection) -> Result<bool, sqlx::Error> {
+    connection.ping().await?; // what was asked of it before is done
+    let is_well = !connection.is_in_transaction();
+    if !is_well {
+        tracing::warn!("a transaction of the database ended badly: its connection is opened anew");
+    }
+    Ok(is_well)
 }
 
 /// SQLite itself makes its file readable by everybody, and what it puts beside the file takes its mode. A file that cannot be
@@ -232,4 +248,37 @@ async fn postgres(url: &str) -> Result<DatabaseConnection, RecordsError> {
         });
     // A URL can hold a password: the reason never repeats it.
     Database::connect(options).await.map_err(|error| RecordsError::Unavailable { reason: error.to_string() })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    async fn insert(c: &impl sea_orm::ConnectionTrait, n: i64) {
+        sql::exec(c, "INSERT INTO numbers VALUES ($1)", vec![n.into()]).await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_transaction_that_the_database_gave_up_by_itself_takes_nothing_later_with_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let records = Records::open(&format!("sqlite://{}", folder.path().join("r.sqlite").display())).await.unwrap();
+        sql::exec(records.writer(), "CREATE TABLE numbers (n BIGINT)", vec![]).await.unwrap();
+        for n in 0..3 {
+            let given_up = records.begin().await.unwrap();
+            insert(&given_up, -1).await;
+            // As SQLite does when its disk is full.
+            sql::exec(&given_up, "ROLLBACK", vec![]).await.unwrap();
+            drop(given_up);
+            let dropped = records.begin().await.unwrap();
+            insert(&dropped, -2).await;
+            drop(dropped);
+            let kept = records.begin().await.unwrap();
+            insert(&kept, n).await;
+            kept.commit().await.unwrap();
+            insert(records.writer(), 10 + n).await;
+        }
+        let seen = sql::number(records.reader(), "SELECT SUM(n) FROM numbers", vec![]).await.unwrap();
+        assert_eq!(seen, Some(3 + 33), "by another connection");
+        records.close().await;
+    }
 }
