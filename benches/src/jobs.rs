@@ -3,7 +3,7 @@
 //! groups that overlap, so that the pipeline never runs dry.
 
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::Command;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail};
@@ -13,6 +13,7 @@ use schemas::{QueueName, Request, RequestId, RequestKind};
 use uuid::Uuid;
 
 use crate::postgres::Postgres;
+use crate::roles::Roles;
 use crate::services::Ground;
 use crate::tidegate::{START_LOOK_EVERY, START_TIME, path};
 use crate::wait::until;
@@ -33,66 +34,38 @@ pub struct Plan {
     pub celery_python: Option<PathBuf>,
 }
 
-struct Site {
-    database: String,
-    broker: String,
-    roles: Vec<Child>,
-}
-
-impl Drop for Site {
-    fn drop(&mut self) {
-        for role in &mut self.roles {
-            let _ = Command::new("kill").arg(role.id().to_string()).status();
-        }
-        for role in &mut self.roles {
-            let _ = role.wait();
-        }
-    }
-}
-
 pub fn run(plan: &Plan) -> anyhow::Result<()> {
     let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
-    let site = start(plan)?;
+    let broker = std::env::var("TIDEGATE_BROKER").context("TIDEGATE_BROKER is not set: . .services/env")?;
+    let ground = Ground::fresh()?;
+    let roles = start(plan, &ground)?;
     let runtime = tokio::runtime::Runtime::new()?;
-    let mut postgres = runtime.block_on(Postgres::connect(&site.database))?;
+    let mut postgres = runtime.block_on(Postgres::connect(ground.database()?))?;
     println!("| what | lanes | jobs/s | p50 ms | p99 ms |\n|---|---|---|---|---|");
     for depth in [1, 2] {
         let set = format!("UPDATE tide_lanes SET depth = {depth} WHERE subscriber IS NOT NULL");
         runtime.block_on(postgres.execute(set))?;
-        let rate = runtime.block_on(throughput(plan, &site, &mut postgres))?;
-        let (p50, p99) = runtime.block_on(latency(&site, &mut postgres))?;
+        let rate = runtime.block_on(throughput(plan, &broker, &mut postgres))?;
+        let (p50, p99) = runtime.block_on(latency(&broker, &mut postgres))?;
         println!("| tidegate, lane_depth {depth} | {} | **{rate:.0}** | {p50} | {p99} |", plan.lanes);
     }
-    drop(site);
+    drop(roles);
     celery(plan)
 }
 
-fn start(plan: &Plan) -> anyhow::Result<Site> {
-    let variable = |name: &str| std::env::var(name).with_context(|| format!("{name} is not set: . .services/env"));
-    let ground = Ground::fresh()?;
-    let (database, broker) = (ground.database()?.to_owned(), variable("TIDEGATE_BROKER")?);
+fn start<'a>(plan: &Plan, ground: &'a Ground) -> anyhow::Result<Roles<'a>> {
     std::fs::create_dir_all(&plan.scratch)?;
     let definitions = plan.scratch.join("jobs.yaml");
     std::fs::write(&definitions, text(plan)?)?;
-    let mut site = Site { database, broker, roles: Vec::new() };
-    let role = |arguments: &[&str]| -> anyhow::Result<Child> {
-        let log = std::fs::File::create(plan.scratch.join(format!("{}.log", arguments[0])))?;
-        Ok(ground
-            .put_under(&mut Command::new(&plan.tidegate))
-            .args(arguments)
-            .env("TIDEGATE_LOG", "warn")
-            .stdout(Stdio::null())
-            .stderr(log)
-            .spawn()?)
-    };
     let work = plan.scratch.join("work");
     let (builder, subscriber) = (work.join("builder"), work.join("site"));
     let data = plan.scratch.join("api");
-    site.roles.push(role(&["api", "--data", path(&data)?, "--listen", "127.0.0.1:0"])?);
-    site.roles.push(role(&["scheduler"])?);
-    site.roles.push(role(&["recorder"])?);
-    site.roles.push(role(&["builder", "--distributor", "hq", "--work-dir", path(&builder)?])?);
-    site.roles.push(role(&["subscriber", "--name", "site", "--work-dir", path(&subscriber)?, "--slots", "64"])?);
+    let mut roles = Roles::none(&plan.tidegate, ground, &plan.scratch);
+    roles.start(&["api", "--data", path(&data)?, "--listen", "127.0.0.1:0"])?;
+    roles.start(&["scheduler"])?;
+    roles.start(&["recorder"])?;
+    roles.start(&["builder", "--distributor", "hq", "--work-dir", path(&builder)?])?;
+    roles.start(&["subscriber", "--name", "site", "--work-dir", path(&subscriber)?, "--slots", "64"])?;
     until("the API listens", START_TIME, START_LOOK_EVERY, || Ok(data.join("api.json").exists()))?;
     let call = |arguments: &[&str]| -> anyhow::Result<()> {
         let output = Command::new(&plan.tidegate).args(arguments).args(["--data", path(&data)?]).output()?;
@@ -108,7 +81,7 @@ fn start(plan: &Plan) -> anyhow::Result<Site> {
     let mut send = vec!["send".to_owned(), "--wait".to_owned()];
     send.extend((0..plan.lanes).map(|lane| format!("c{lane}")));
     call(&send.iter().map(String::as_str).collect::<Vec<_>>())?;
-    Ok(site)
+    Ok(roles)
 }
 
 fn text(plan: &Plan) -> anyhow::Result<String> {
@@ -140,8 +113,8 @@ fn distribution(lane: usize, n: usize) -> String {
 }
 
 /// Each group's next request is posted when its last one has ended.
-async fn throughput(plan: &Plan, site: &Site, postgres: &mut Postgres) -> anyhow::Result<f64> {
-    let queue = AmqpQueue::open(AmqpConfig::new(&site.broker))?;
+async fn throughput(plan: &Plan, broker: &str, postgres: &mut Postgres) -> anyhow::Result<f64> {
+    let queue = AmqpQueue::open(AmqpConfig::new(broker))?;
     let succeeded = "SELECT COUNT(*) FROM tide_jobs WHERE state = 'succeeded'";
     let before = postgres.number(succeeded).await?;
     let mut under_way: Vec<Option<RequestId>> = vec![None; GROUPS];
@@ -178,8 +151,8 @@ async fn throughput(plan: &Plan, site: &Site, postgres: &mut Postgres) -> anyhow
 }
 
 /// One job at a time: from the request's own instant (its id is a UUIDv7) to its row's end.
-async fn latency(site: &Site, postgres: &mut Postgres) -> anyhow::Result<(i64, i64)> {
-    let queue = AmqpQueue::open(AmqpConfig::new(&site.broker))?;
+async fn latency(broker: &str, postgres: &mut Postgres) -> anyhow::Result<(i64, i64)> {
+    let queue = AmqpQueue::open(AmqpConfig::new(broker))?;
     let mut times = Vec::new();
     for _ in 0..200 {
         let request = extract(&[distribution(0, 0)])?;

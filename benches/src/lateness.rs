@@ -2,12 +2,14 @@
 //! source every few seconds, several due at the same instant.
 
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::Command;
 use std::time::Duration;
 
-use anyhow::{Context, bail};
+use anyhow::bail;
 
 use crate::postgres::Postgres;
+use crate::roles::Roles;
+use crate::services::Ground;
 use crate::tidegate::{START_LOOK_EVERY, START_TIME, path};
 use crate::wait::until;
 
@@ -22,23 +24,12 @@ pub struct Plan {
     pub seconds: u64,
 }
 
-struct Roles(Vec<Child>);
-
-impl Drop for Roles {
-    fn drop(&mut self) {
-        for role in &mut self.0 {
-            let _ = Command::new("kill").arg(role.id().to_string()).status();
-            let _ = role.wait();
-        }
-    }
-}
-
 pub fn run(plan: &Plan) -> anyhow::Result<()> {
     let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
-    let database = std::env::var("TIDEGATE_DATABASE").context("TIDEGATE_DATABASE is not set: . .services/env")?;
-    let roles = start(plan)?;
+    let ground = Ground::fresh()?;
+    let roles = start(plan, &ground)?;
     let runtime = tokio::runtime::Runtime::new()?;
-    let mut postgres = runtime.block_on(Postgres::connect(&database))?;
+    let mut postgres = runtime.block_on(Postgres::connect(ground.database()?))?;
     std::thread::sleep(WARM_TIME);
     let from_ms =
         runtime.block_on(postgres.number("SELECT CAST(extract(epoch FROM clock_timestamp()) * 1000 AS BIGINT)"))?;
@@ -59,29 +50,24 @@ pub fn run(plan: &Plan) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn start(plan: &Plan) -> anyhow::Result<Roles> {
+fn start<'a>(plan: &Plan, ground: &'a Ground) -> anyhow::Result<Roles<'a>> {
     let (source, data, work) = (plan.scratch.join("source"), plan.scratch.join("api"), plan.scratch.join("work"));
     std::fs::create_dir_all(&source)?;
     std::fs::write(source.join("file"), "content\n")?;
     let definitions = plan.scratch.join("lateness.yaml");
     std::fs::write(&definitions, text(plan, &source))?;
-    let role = |arguments: &[&str]| -> anyhow::Result<Child> {
-        let log = std::fs::File::create(plan.scratch.join(format!("{}.log", arguments[0])))?;
-        let mut command = Command::new(&plan.tidegate);
-        command.args(arguments).env("TIDEGATE_LOG", "warn").stdout(Stdio::null()).stderr(log);
-        Ok(command.spawn()?)
-    };
     let (data_path, work_path) = (path(&data)?, path(&work)?);
-    let mut roles = Roles(vec![role(&["api", "--data", data_path, "--listen", "127.0.0.1:0"])?]);
+    let mut roles = Roles::none(&plan.tidegate, ground, &plan.scratch);
+    roles.start(&["api", "--data", data_path, "--listen", "127.0.0.1:0"])?;
     until("the API listens", START_TIME, START_LOOK_EVERY, || Ok(data.join("api.json").exists()))?;
-    roles.0.push(role(&["recorder"])?);
-    roles.0.push(role(&["builder", "--distributor", "hq", "--work-dir", work_path])?);
+    roles.start(&["recorder"])?;
+    roles.start(&["builder", "--distributor", "hq", "--work-dir", work_path])?;
     let applied =
         Command::new(&plan.tidegate).args(["apply", "-f", path(&definitions)?, "--data", data_path]).output()?;
     if !applied.status.success() {
         bail!("apply: {}", String::from_utf8_lossy(&applied.stderr));
     }
-    roles.0.push(role(&["scheduler"])?);
+    roles.start(&["scheduler"])?;
     Ok(roles)
 }
 

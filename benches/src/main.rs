@@ -9,6 +9,7 @@ mod lateness;
 mod meter;
 mod peers;
 mod postgres;
+mod roles;
 mod schedules;
 mod services;
 mod table;

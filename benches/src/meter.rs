@@ -56,28 +56,40 @@ print(wall, used.ru_utime + used.ru_stime, used.ru_maxrss * 1024, file=sys.stder
 sys.exit(code)
 ";
 
-/// A process that goes on: its costs between two instants.
+/// Processes that go on: their costs between two instants. Their processor time is taken together; the resident set is that of the
+/// largest.
 pub struct Watch {
-    pid: u32,
+    pids: Vec<u32>,
     cpu: Duration,
     begin: Instant,
 }
 
 impl Watch {
-    pub fn begin(pid: u32) -> anyhow::Result<Watch> {
-        // 5 resets the peak of the resident set.
-        fs::write(format!("/proc/{pid}/clear_refs"), "5").context("the peak of the resident set cannot be reset")?;
-        Ok(Watch { pid, cpu: cpu(pid)?, begin: Instant::now() })
+    pub fn begin(pids: Vec<u32>) -> anyhow::Result<Watch> {
+        for pid in &pids {
+            // 5 resets the peak of the resident set.
+            fs::write(format!("/proc/{pid}/clear_refs"), "5")
+                .context("the peak of the resident set cannot be reset")?;
+        }
+        Ok(Watch { cpu: cpu_of(&pids)?, pids, begin: Instant::now() })
     }
 
     pub fn end(self) -> anyhow::Result<Cost> {
         Ok(Cost {
             wall: self.begin.elapsed(),
-            cpu: cpu(self.pid)? - self.cpu,
-            peak_rss_bytes: peak_rss_bytes(self.pid)?,
+            cpu: cpu_of(&self.pids)? - self.cpu,
+            peak_rss_bytes: largest_rss_bytes(&self.pids)?,
             bytes: 0,
         })
     }
+}
+
+fn cpu_of(pids: &[u32]) -> anyhow::Result<Duration> {
+    pids.iter().map(|&pid| cpu(pid)).sum()
+}
+
+fn largest_rss_bytes(pids: &[u32]) -> anyhow::Result<u64> {
+    pids.iter().try_fold(0, |largest, &pid| Ok(peak_rss_bytes(pid)?.max(largest)))
 }
 
 fn cpu(pid: u32) -> anyhow::Result<Duration> {

@@ -1,4 +1,4 @@
-//! What `up` stands on: nothing but its data directory, or the services that the environment names (`. .services/env`).
+//! What Tidegate stands on: nothing but a data directory, or the services that the environment names (`. .services/env`).
 
 use std::process::Command;
 
@@ -33,6 +33,10 @@ impl Ground {
         runtime
             .block_on(async { Postgres::connect(&database).await?.execute(format!("CREATE DATABASE {name}")).await })?;
         Ok(Ground(Some(Services { database: format!("{server}/{name}"), storage: format!("{storage}/{name}") })))
+    }
+
+    pub fn is_embedded(&self) -> bool {
+        self.0.is_none()
     }
 
     pub fn database(&self) -> anyhow::Result<&str> {

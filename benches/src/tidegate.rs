@@ -1,12 +1,13 @@
-//! Tidegate under measurement: `up` in one process, driven by its own command line, results read by its own queries.
+//! Tidegate under measurement, driven by its own command line, results read by its own queries.
 
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::Command;
 use std::time::Duration;
 
 use anyhow::{Context, bail};
 
 use crate::meter::{Cost, Watch};
+use crate::roles::Roles;
 use crate::services::Ground;
 use crate::wait::until;
 
@@ -14,30 +15,32 @@ use crate::wait::until;
 pub const START_TIME: Duration = Duration::from_secs(60);
 pub const START_LOOK_EVERY: Duration = Duration::from_millis(20);
 
-pub struct Up {
+pub struct Tidegate<'a> {
     binary: PathBuf,
     data: PathBuf,
-    process: Child,
+    roles: Roles<'a>,
 }
 
-impl Up {
-    pub fn start(binary: &Path, data: &Path, ground: &Ground) -> anyhow::Result<Up> {
+impl<'a> Tidegate<'a> {
+    /// `up` in one process where the ground is embedded, else a process for each role and site.
+    pub fn start(binary: &Path, data: &Path, ground: &'a Ground, sites: &[&str]) -> anyhow::Result<Tidegate<'a>> {
         std::fs::create_dir_all(data)?;
-        let log = std::fs::File::create(data.join("up.log"))?;
-        let mut command = Command::new(binary);
-        let mut process = ground
-            .put_under(&mut command)
-            .args(["up", "--data"])
-            .arg(data)
-            .stdout(Stdio::null())
-            .stderr(log)
-            .spawn()
-            .with_context(|| format!("{} cannot be started", binary.display()))?;
-        until("`up` listens", START_TIME, START_LOOK_EVERY, || match process.try_wait()? {
-            Some(status) => bail!("`up` ended with {status}; see {}", data.join("up.log").display()),
-            None => Ok(data.join("api.json").exists()),
-        })?;
-        Ok(Up { binary: binary.to_owned(), data: data.to_owned(), process })
+        let mut roles = Roles::none(binary, ground, data);
+        let data_path = path(data)?;
+        if ground.is_embedded() {
+            roles.start(&["up", "--data", data_path])?;
+        } else {
+            roles.start(&["api", "--data", data_path, "--listen", "127.0.0.1:0"])?;
+            roles.start(&["scheduler"])?;
+            roles.start(&["recorder"])?;
+            roles.start(&["builder", "--distributor", "hq", "--work-dir", path(&data.join("builder"))?])?;
+            for site in sites {
+                roles.start(&["subscriber", "--name", site, "--work-dir", path(&data.join(site))?])?;
+            }
+        }
+        until("the API listens", START_TIME, START_LOOK_EVERY, || Ok(data.join("api.json").exists()))
+            .with_context(|| format!("see the logs in {}", data.display()))?;
+        Ok(Tidegate { binary: binary.to_owned(), data: data.to_owned(), roles })
     }
 
     pub fn call(&self, arguments: &[&str]) -> anyhow::Result<String> {
@@ -51,7 +54,7 @@ impl Up {
     /// Runs a verb with `--wait`, and takes the time from the request's acceptance to its end as SQL has it; the client's own
     /// start and polling are no part of the work.
     pub fn request(&self, arguments: &[&str]) -> anyhow::Result<Cost> {
-        let watch = Watch::begin(self.process.id())?;
+        let watch = Watch::begin(self.roles.pids())?;
         let mut all = arguments.to_vec();
         all.push("--wait");
         self.call(&all)?;
@@ -73,13 +76,6 @@ impl Up {
             _ => None,
         };
         value.and_then(serde_json::Value::as_u64).with_context(|| format!("{sql}: {rows}"))
-    }
-}
-
-impl Drop for Up {
-    fn drop(&mut self) {
-        let _ = Command::new("kill").arg(self.process.id().to_string()).status();
-        let _ = self.process.wait();
     }
 }
 
