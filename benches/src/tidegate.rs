@@ -75,7 +75,9 @@ impl<'a> Tidegate<'a> {
             Some(serde_json::Value::Array(row)) => row.first(),
             _ => None,
         };
-        value.and_then(serde_json::Value::as_u64).with_context(|| format!("{sql}: {rows}"))
+        // A sum of PostgreSQL comes as a number with a point.
+        let number = value.and_then(|value| value.as_u64().or(value.as_f64().map(|sum| sum as u64)));
+        number.with_context(|| format!("{sql}: {rows}"))
     }
 }
 
