@@ -162,6 +162,14 @@ impl Schedule {
         *self == Schedule::IMMEDIATELY
     }
 
+    /// The subscriber after whose extraction it is due.
+    pub fn awaited(&self) -> Option<&str> {
+        match self {
+            Schedule::Rule(rule) => rule.after.as_deref(),
+            Schedule::Word(_) => None,
+        }
+    }
+
     /// `{ every: … }`, for what makes schedules itself.
     pub fn every(text: &str) -> Schedule {
         Schedule::Rule(Box::new(Rule { every: Some(text.to_owned()), ..Rule::default() }))

@@ -287,16 +287,16 @@ impl<'a> Run<'a> {
 
     /// What is not made yet is made later, by somebody else.
     async fn patch(&self, previous: Arc<Previous>, built: &Built, stored: Stored, early: Option<Parts>) -> Uploaded {
-        let is_patched = early.is_some();
         let uploaded = match early {
             Some(parts) => parts.put(&*self.builder.blobs, stored.at.digest).await,
-            None => Uploaded::default(),
+            None => None,
         };
+        let is_patched = uploaded.is_some();
         if let Some(patcher) = &self.builder.patcher {
             let (store, earlier, new) = (self.task.store, self.task.earlier.clone(), built.index.clone());
             patcher.take(ToPatch { store, previous, is_patched, earlier, new, stored });
         }
-        uploaded
+        uploaded.unwrap_or_default()
     }
 
     /// Files that a build which trusts its hints would have taken for unchanged; the first of them are named in the log.

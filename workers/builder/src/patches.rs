@@ -46,7 +46,7 @@ pub(crate) async fn put_index(
         make_index(&name, &base, &new, at.bytes)
     };
     match spawn_blocking(make).await {
-        Ok(Some(patch)) => put(blobs, store, &name, patch).await,
+        Ok(Some(patch)) => put(blobs, store, &name, patch).await.unwrap_or_default(),
         Ok(None) => Uploaded::default(),
         Err(error) => {
             tracing::warn!(%store, %error, "the index's patch was not made");
@@ -55,15 +55,14 @@ pub(crate) async fn put_index(
     }
 }
 
-async fn put(blobs: &dyn Blobs, store: StoreId, name: &PatchName, patch: Vec<u8>) -> Uploaded {
+/// `None` if it was not stored.
+async fn put(blobs: &dyn Blobs, store: StoreId, name: &PatchName, patch: Vec<u8>) -> Option<Uploaded> {
     let key = Key::patch(store, name.digest());
-    match upload::put(blobs, key, patch.into()).await {
-        Ok(uploaded) => uploaded,
-        Err(fault) => {
-            tracing::warn!(%key, %fault, "a patch was not stored: sites fetch what it would have spared");
-            Uploaded::default()
-        }
-    }
+    let put = upload::put(blobs, key, patch.into()).await;
+    put.inspect_err(
+        |fault| tracing::warn!(%key, %fault, "a patch was not stored: sites fetch what it would have spared"),
+    )
+    .ok()
 }
 
 /// An index as it is stored.
@@ -99,13 +98,17 @@ pub(crate) struct Parts {
 }
 
 impl Parts {
-    pub async fn put(self, blobs: &dyn Blobs, new: Digest) -> Uploaded {
-        let count = self.parts.len() as u32;
-        let mut uploaded = Uploaded::default();
-        for (part, writer) in (0..count).zip(self.parts).rev() {
-            uploaded.add(put_part(blobs, &self.pair, new, part, count, writer).await);
-        }
-        uploaded
+    /// `None` if not all of it was stored in time.
+    pub async fn put(self, blobs: &dyn Blobs, new: Digest) -> Option<Uploaded> {
+        let put = async {
+            let count = self.parts.len() as u32;
+            let mut uploaded = Uploaded::default();
+            for (part, writer) in (0..count).zip(self.parts).rev() {
+                uploaded.add(put_part(blobs, &self.pair, new, part, count, writer).await?);
+            }
+            Some(uploaded)
+        };
+        tokio::time::timeout(EARLY_TIME_MAX, put).await.ok().flatten()
     }
 }
 
@@ -213,9 +216,16 @@ async fn put_frames(blobs: &dyn Blobs, pair: &Pair, new: Digest) -> Result<(), R
 }
 
 /// One that would be empty and alone is not stored.
-async fn put_part(blobs: &dyn Blobs, pair: &Pair, new: Digest, part: u32, count: u32, writer: PartWriter) -> Uploaded {
+async fn put_part(
+    blobs: &dyn Blobs,
+    pair: &Pair,
+    new: Digest,
+    part: u32,
+    count: u32,
+    writer: PartWriter,
+) -> Option<Uploaded> {
     if count == 1 && writer.is_empty() {
-        return Uploaded::default();
+        return Some(Uploaded::default());
     }
     let name = PatchName::frames(pair.base.digest, new, part);
     put(blobs, pair.store, &name, writer.finish(&name, count)).await

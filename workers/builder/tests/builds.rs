@@ -311,7 +311,7 @@ async fn patches_of_a_small_change_are_there_when_its_build_ends_and_give_the_fr
 }
 
 #[tokio::test]
-async fn patches_that_are_not_made_quickly_follow_the_build() {
+async fn patches_that_cannot_be_made_within_the_build_follow_it() {
     let place = Place::new();
     let first = first_of_two(&place).await;
     edit(&place);

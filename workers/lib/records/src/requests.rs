@@ -230,7 +230,7 @@ pub(crate) async fn syncs_of_new_revision(
     distribution: &str,
     now_ms: i64,
 ) -> Result<usize, RecordsError> {
-    let text = "SELECT s.object AS sync, o.spec, o.console, d.spec AS distribution FROM tide_schedules s
+    let text = "SELECT s.object AS sync, o.spec, o.console, COALESCE(d.in_effect, d.spec) AS distribution FROM tide_schedules s
         JOIN tide_objects o ON o.kind = 'sync' AND o.name = s.object
         JOIN tide_objects d ON d.kind = 'distribution' AND d.name = $1
         WHERE s.verb = 'sync' AND s.spec = '\"immediately\"' ORDER BY s.object";

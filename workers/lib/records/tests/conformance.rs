@@ -110,6 +110,8 @@ both!(
     events::events_make_syncs_due_as_they_do_all_else,
     events::a_sites_start_and_stop_are_events_of_the_syncs_to_it,
     events::a_sync_is_due_when_another_site_has_extracted_what_it_brings,
+    events::a_sync_after_an_extraction_joins_none_that_was_planned_before_it,
+    events::a_component_counts_as_it_is_in_effect,
     events::an_extraction_is_due_when_anothers_has_succeeded_and_both_hold_it,
     events::an_extraction_after_another_waits_for_its_delay_and_leaves_a_rollback_alone,
     events::occurrences_run_beside_each_other_up_to_a_bound,

@@ -68,7 +68,7 @@ pub(super) fn edges(definitions: &Definitions) -> Vec<Edge> {
         if let Some(parent) = &subscriber.parent {
             edges.add(Kind::Subscriber, name.as_str(), "parent", Kind::Subscriber, parent.as_str());
         }
-        if let Some(awaited) = subscriber.extract.as_ref().and_then(awaited) {
+        if let Some(awaited) = subscriber.extract.as_ref().and_then(Schedule::awaited) {
             edges.add(Kind::Subscriber, name.as_str(), "extract.after", Kind::Subscriber, awaited);
         }
         for (index, distribution) in subscriber.opt_out.iter().enumerate() {
@@ -78,19 +78,11 @@ pub(super) fn edges(definitions: &Definitions) -> Vec<Edge> {
     }
     for (name, sync) in &definitions.syncs {
         edges.add(Kind::Sync, name.as_str(), "subscriber", Kind::Subscriber, sync.subscriber.as_str());
-        if let Some(awaited) = awaited(&sync.schedule) {
+        if let Some(awaited) = sync.schedule.awaited() {
             edges.add(Kind::Sync, name.as_str(), "schedule.after", Kind::Subscriber, awaited);
         }
     }
     edges.0
-}
-
-/// The subscriber after whose extraction it is due.
-fn awaited(schedule: &Schedule) -> Option<&str> {
-    match schedule {
-        Schedule::Rule(rule) => rule.after.as_deref(),
-        _ => None,
-    }
 }
 
 struct Edges(Vec<Edge>);

@@ -45,16 +45,9 @@ pub(super) fn each_fits_its_place(fleet: &Fleet, findings: &mut Findings) {
     }
 }
 
-/// The subscriber after whose extraction it is due.
-fn awaited(schedule: &Schedule) -> Option<SubscriberName> {
-    match schedule {
-        Schedule::Rule(rule) => SubscriberName::try_from(rule.after.as_deref()?).ok(),
-        _ => None,
-    }
-}
-
 /// Who extracts after whom.
 fn after(definitions: &Definitions) -> BTreeMap<&SubscriberName, SubscriberName> {
+    let awaited = |schedule: &Schedule| SubscriberName::try_from(schedule.awaited()?).ok();
     definitions.subscribers.iter().filter_map(|(name, s)| Some((name, awaited(s.extract.as_ref()?)?))).collect()
 }
 
@@ -83,7 +76,7 @@ pub(super) fn extractions_form_no_loop(fleet: &Fleet, findings: &mut Findings) {
 /// A sync to a subscriber after its own extraction would bring what it has extracted.
 pub(super) fn syncs_wait_for_others(fleet: &Fleet, findings: &mut Findings) {
     for (name, sync) in &fleet.definitions.syncs {
-        if awaited(&sync.schedule).is_some_and(|awaited| awaited == sync.subscriber) {
+        if sync.schedule.awaited() == Some(sync.subscriber.as_str()) {
             let message = format!("a sync to `{}` after its own extraction brings nothing", sync.subscriber);
             let field = format!("syncs.{name}.schedule.after");
             findings.add(
@@ -114,7 +107,7 @@ pub(super) fn extractions_that_never_come(fleet: &Fleet) -> Vec<Warning> {
         }
     }
     for (name, sync) in &fleet.definitions.syncs {
-        let Some(awaited) = awaited(&sync.schedule) else { continue };
+        let Some(Ok(awaited)) = sync.schedule.awaited().map(SubscriberName::try_from) else { continue };
         let mut brought = syncs::distributions(fleet.definitions, &sync.subscriber, &sync.components);
         if !brought.any(|(distribution, _)| of(&awaited).contains(distribution)) {
             let message = format!("the sync never goes: `{awaited}` receives nothing of what it brings");

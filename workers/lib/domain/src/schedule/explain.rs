@@ -106,11 +106,14 @@ impl Schedule {
 fn event_notes(event: &str) -> Vec<String> {
     match event {
         "startup" => {
-            vec!["For an extraction, when its subscriber starts; else when the control side starts.".to_owned()]
+            vec![
+                "For an extraction or a sync, when its subscriber starts; else when the control side starts."
+                    .to_owned(),
+            ]
         }
         "shutdown" => {
             vec![
-                "For an extraction, when its subscriber is stopped in order; else when the leading scheduler is."
+                "For an extraction or a sync, when its subscriber is stopped in order; else when the leading scheduler is."
                     .to_owned(),
             ]
         }
@@ -120,7 +123,7 @@ fn event_notes(event: &str) -> Vec<String> {
 
 fn after_notes() -> Vec<String> {
     vec![
-        "Each distribution and revision by itself, once both are there; as long as that extraction has not succeeded, nothing happens."
+        "Each distribution and revision by itself, once both are there (a sync brings it there); as long as that extraction has not succeeded, nothing happens."
             .to_owned(),
     ]
 }

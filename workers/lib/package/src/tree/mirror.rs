@@ -87,15 +87,27 @@ pub fn installed(target: &Path, state_dir: &Path) -> Result<Option<Standing>, Tr
     Ok(Some(Standing { live: revision(state.live), standby: revision(state.standby) }))
 }
 
-/// The trees whose content is known, each with its root; true for the live one.
-pub(super) fn trees_held(target: &Path, state_dir: &Path) -> Result<Vec<(OwnedFd, Arc<Catalog>, bool)>, TreeError> {
-    let Some(Settled { state, live, standby }) = settled(target, state_dir)? else { return Ok(Vec::new()) };
+type HeldRoots = Vec<(OwnedFd, Arc<Catalog>, bool)>;
+
+/// The trees whose content is known, each with its root; true for the live one. Somebody may be at work there: what the record names
+/// and is gone by now is named otherwise by the next one.
+pub(super) fn trees_held(target: &Path, state_dir: &Path) -> Result<HeldRoots, TreeError> {
+    let (held, is_whole) = trees_recorded(target, state_dir)?;
+    if is_whole { Ok(held) } else { Ok(trees_recorded(target, state_dir)?.0) }
+}
+
+/// And whether all that the record names could be read.
+fn trees_recorded(target: &Path, state_dir: &Path) -> Result<(HeldRoots, bool), TreeError> {
+    let Some(Settled { state, live, standby }) = settled(target, state_dir)? else { return Ok((Vec::new(), true)) };
     let records = Records::at(state_dir);
     let of_live = state.live.as_ref().and_then(|tree| load(&records, tree, None)).map(Arc::new);
     let known = state.live.as_ref().zip(of_live.as_deref());
     let of_standby = state.standby.as_ref().and_then(|tree| load(&records, tree, known)).map(Arc::new);
+    let is_named = |tree: &Option<Tree>| tree.as_ref().is_some_and(|tree| tree.catalog.is_some());
+    let is_whole = is_named(&state.live) == of_live.is_some() && is_named(&state.standby) == of_standby.is_some();
     let trees = [(of_live, live, true), (of_standby, standby, false)].into_iter();
-    Ok(trees.filter_map(|(catalog, root, is_live)| Some((root?.directory, catalog?, is_live))).collect())
+    let held = trees.filter_map(|(catalog, root, is_live)| Some((root?.directory, catalog?, is_live))).collect();
+    Ok((held, is_whole))
 }
 
 /// The revision that should stand at the target, with its index; also if the target is gone or was replaced.

@@ -7,8 +7,8 @@ use schemas::request::RequestKind;
 use schemas::{Presence, Request};
 use sea_orm::{ConnectionTrait, DatabaseTransaction, FromQueryResult, Value};
 
-use super::tick::{Begun, TICK_TIME_MAX, begin};
-use super::{COLUMNS, Fired, ScheduleRow, alerts};
+use super::tick::{AGAIN_MS, Begun, TICK_TIME_MAX, begin};
+use super::{COLUMNS, Fired, ScheduleRow, alerts, overlap};
 use crate::db::{Records, RecordsError};
 use crate::leases::Term;
 use crate::{STEP_MAX, sql};
@@ -190,22 +190,37 @@ pub(super) async fn fire(tx: &DatabaseTransaction, term: &Term, now_ms: i64) -> 
         if begun.elapsed() > TICK_TIME_MAX {
             break;
         }
+        let text = format!("SELECT {COLUMNS} FROM tide_schedules WHERE name = $1 AND awaits = $2");
+        let of = vec![due.schedule.clone().into(), due.awaits.clone().into()];
+        let row: Option<ScheduleRow> = sql::row(tx, &text, of).await?;
+        if let Some(row) = &row
+            && waits(tx, row, &due).await?
+        {
+            let again = vec![due.id.into(), (now_ms + AGAIN_MS).into()];
+            sql::exec(tx, "UPDATE tide_due SET due_ms = $2 WHERE id = $1", again).await?;
+            continue;
+        }
         sql::exec(tx, "DELETE FROM tide_due WHERE id = $1", vec![due.id.into()]).await?;
-        fired.extend(fire_one(tx, term, due, now_ms).await?);
+        // A schedule that is gone, or waits for something else by now, is due no more.
+        if let Some(row) = row {
+            fired.extend(fire_one(tx, term, due, row, now_ms).await?);
+        }
     }
     Ok(fired)
 }
 
-/// A schedule that is gone, or waits for something else by now, is due no more.
+/// No later occurrence makes up for a sync after an extraction: it joins none that was planned before that extraction.
+async fn waits(tx: &DatabaseTransaction, row: &ScheduleRow, due: &DueRow) -> Result<bool, RecordsError> {
+    Ok(row.verb == "sync" && due.awaits.starts_with("after/") && overlap::is_full(tx, row).await?)
+}
+
 async fn fire_one(
     tx: &DatabaseTransaction,
     term: &Term,
     due: DueRow,
+    row: ScheduleRow,
     now_ms: i64,
 ) -> Result<Option<Fired>, RecordsError> {
-    let text = format!("SELECT {COLUMNS} FROM tide_schedules WHERE name = $1 AND awaits = $2");
-    let row: Option<ScheduleRow> = sql::row(tx, &text, vec![due.schedule.into(), due.awaits.into()]).await?;
-    let Some(row) = row else { return Ok(None) };
     let rule = match row.rule() {
         Ok(rule) => rule,
         Err(error) => return alerts::unreadable(tx, &row.name, due.nominal_ms, &error, now_ms).await.map(|()| None),

@@ -70,6 +70,11 @@ async fn beside(tx: &DatabaseTransaction, row: &ScheduleRow) -> Result<Verdict, 
     })
 }
 
+/// One is at work, and another was planned and waits: neither looks at what came since.
+pub(super) async fn is_full(tx: &DatabaseTransaction, row: &ScheduleRow) -> Result<bool, RecordsError> {
+    Ok(at_work(tx, row).await?.len() > 1 && !unplanned(tx, row).await?)
+}
+
 pub(super) async fn is_at_work(tx: &DatabaseTransaction, row: &ScheduleRow) -> Result<bool, RecordsError> {
     Ok(!at_work(tx, row).await?.is_empty())
 }

@@ -15,7 +15,7 @@ use crate::leases::{Term, fence};
 use crate::{STEP_MAX, consoles, requests, sql};
 
 /// Missed occurrences that are made up for one after the other wait so long before it is looked again whether the last one ended.
-const AGAIN_MS: i64 = 1_000;
+pub(super) const AGAIN_MS: i64 = 1_000;
 /// What else is due after it, by time or by its cause, is the next tick's: in between a leader renews its lease.
 pub(super) const TICK_TIME_MAX: Duration = Duration::from_millis(250);
 

@@ -208,6 +208,38 @@ pub async fn a_sync_is_due_when_another_site_has_extracted_what_it_brings(scene:
     assert_eq!(scene.look().await, 0);
 }
 
+pub async fn a_sync_after_an_extraction_joins_none_that_was_planned_before_it(scene: &Scene) {
+    scene.apply(&with_syncs("{ after: paris }")).await;
+    for revision in 1..=3 {
+        scene.revision("antivirus", revision).await;
+        scene.receives("paris", revision).await;
+        scene.extracts("paris", revision).await;
+        assert_eq!(scene.look().await, 1);
+        if revision == 3 {
+            break;
+        }
+        let fired = scene.fired_one().await;
+        scene.insert(fired.request, &[synced(send("lyon", "antivirus", revision))]).await;
+        scene.records.planned(fired.request, None).await.unwrap();
+    }
+    let term = scene.term().await;
+    assert!(scene.records.tick(&term).await.unwrap().is_empty(), "one is at work, and one waits");
+    assert_eq!(scene.number("SELECT COUNT(*) FROM occurrences").await, 2, "it is not told as done");
+    scene.force("UPDATE tide_requests SET state = 'succeeded'").await;
+    scene.force("UPDATE tide_due SET due_ms = 1").await;
+    assert_eq!(scene.fired().await, ["sync/some"]);
+}
+
+pub async fn a_component_counts_as_it_is_in_effect(scene: &Scene) {
+    let fleet = with_syncs("{ after: paris }").replace("hq: { ", "hq: { refresh: never, ");
+    scene.apply(&fleet).await;
+    scene.force("UPDATE tide_objects SET in_effect = spec WHERE name = 'antivirus'").await;
+    scene.force("UPDATE tide_objects SET spec = replace(spec, 'core_1', 'corea1') WHERE name = 'antivirus'").await;
+    let some = "SELECT COUNT(*) FROM tide_sync_targets WHERE sync = ";
+    assert_eq!(scene.number(&format!("{some}'some'")).await, 1);
+    assert_eq!(scene.number(&format!("{some}'rest'")).await, 0, "its change waits for a refresh");
+}
+
 fn after(delay: &str) -> String {
     FLEET.replace(
         "lyon: { parent: region, variables: { DEST: /srv }, extract: immediately }",
