@@ -26,6 +26,8 @@ pub struct Plan {
     pub write: Option<PathBuf>,
 }
 
+/// What was written less than two seconds before a build is read again by the next one: a source is built when nobody writes to it.
+const REST_TIME: Duration = Duration::from_secs(3);
 /// In which a site makes its second tree.
 const STANDBY_TIME: Duration = Duration::from_secs(4);
 const STEPS: [&str; 5] = ["publish v1", "publish unchanged", "publish v2", "deliver v1", "deliver v2"];
@@ -77,6 +79,7 @@ fn tidegate(plan: &Plan, room: &Path, v1: &Path, v2: &Path, table: &mut Table) -
     let (source, target) = (room.join("source"), room.join("target"));
     std::fs::create_dir_all(room)?;
     copy(v1, &source)?;
+    std::thread::sleep(REST_TIME);
     let definitions = room.join("bench.yaml");
     std::fs::write(&definitions, text(&source, &target, &room.join("other")))?;
     let ground = if plan.services { Ground::fresh()? } else { Ground::embedded() };
