@@ -132,40 +132,66 @@ async fn settle_revisions(
     let mut settled = HashMap::new();
     for row in unfilled {
         let Some(job) = chosen.iter().find(|j| j.raw.id == row.id) else { continue };
-        if let Some(ended) = fill(c, job, now_ms).await? {
-            settled.insert(ended.job.clone(), ());
-            finish::finish(c, &[ended], now_ms).await?;
+        let ended = fill(c, job, now_ms).await?;
+        if ended.iter().any(|ended| ended.job == job.raw.id) {
+            settled.insert(job.raw.id.clone(), ());
         }
+        finish::finish(c, &ended, now_ms).await?;
     }
     Ok(settled)
 }
 
-async fn fill(c: &impl ConnectionTrait, job: &JobRow, now_ms: i64) -> Result<Option<Ended>, RecordsError> {
+/// What ended by it: the job itself, or an extract that would have travelled with it.
+async fn fill(c: &impl ConnectionTrait, job: &JobRow, now_ms: i64) -> Result<Vec<Ended>, RecordsError> {
     let revision = match job.raw.revision.unwrap_or(0) {
         0 => 0,
         _ => retention::pin_newest(c, &job.raw.distribution).await?.unwrap_or(0),
     };
     if revision == 0 {
         let error = format!("distribution {} has no revision: no build has succeeded yet", job.distribution);
-        return end(c, job, State::Failed, "no-revision", &error, now_ms).await.map(Some);
+        return Ok(vec![end(c, &job.raw.id, State::Failed, "no-revision", &error, now_ms).await?]);
     }
-    let same = "SELECT id FROM tide_jobs WHERE kind = $1 AND subscriber = $2 AND distribution = $3 AND revision = $4
-        AND state IN ('waiting', 'queued', 'running') LIMIT 1";
-    let values: Vec<Value> = vec![
-        job.raw.kind.clone().into(),
-        job.raw.subscriber.clone().into(),
-        job.raw.distribution.clone().into(),
-        revision.into(),
-    ];
-    if let Some(other) = sql::texts(c, same, values).await?.first() {
-        hand_over(c, &job.raw.id, other).await?;
-        let error = format!("job {other} does the same");
-        return end(c, job, State::Cancelled, "superseded", &error, now_ms).await.map(Some);
+    if let Some(other) = twin(c, &job.raw.kind, job, revision).await? {
+        return Ok(vec![give_way(c, &job.raw.id, &other, now_ms).await?]);
+    }
+    // Of the same revision an extract may be open whose own send is over.
+    let mut ended = Vec::new();
+    let carried = "SELECT id, kind FROM tide_jobs WHERE carried_by = $1 AND revision IS NULL
+        AND state IN ('waiting', 'queued', 'running')";
+    for carried in sql::rows::<Carried>(c, carried, vec![job.raw.id.clone().into()]).await? {
+        if let Some(other) = twin(c, &carried.kind, job, revision).await? {
+            ended.push(give_way(c, &carried.id, &other, now_ms).await?);
+        }
     }
     let note = note_of_what_failed(c, job, revision).await?;
     let text = "UPDATE tide_jobs SET revision = $1, note = COALESCE($2, note) WHERE id = $3 OR (carried_by = $3 AND revision IS NULL)";
     sql::exec(c, text, vec![revision.into(), note.into(), job.raw.id.clone().into()]).await?;
-    Ok(None)
+    Ok(ended)
+}
+
+#[derive(FromQueryResult)]
+struct Carried {
+    id: String,
+    kind: String,
+}
+
+/// The open job of this kind that brings or extracts the revision there already.
+async fn twin(
+    c: &impl ConnectionTrait,
+    kind: &str,
+    job: &JobRow,
+    revision: i64,
+) -> Result<Option<String>, RecordsError> {
+    let text = "SELECT id FROM tide_jobs WHERE kind = $1 AND subscriber = $2 AND distribution = $3 AND revision = $4
+        AND state IN ('waiting', 'queued', 'running') LIMIT 1";
+    let (subscriber, distribution) = (job.raw.subscriber.clone(), job.raw.distribution.clone());
+    let values: Vec<Value> = vec![kind.into(), subscriber.into(), distribution.into(), revision.into()];
+    Ok(sql::texts(c, text, values).await?.pop())
+}
+
+async fn give_way(c: &impl ConnectionTrait, job: &str, other: &str, now_ms: i64) -> Result<Ended, RecordsError> {
+    hand_over(c, job, other).await?;
+    end(c, job, State::Cancelled, "superseded", &format!("job {other} does the same"), now_ms).await
 }
 
 /// Whoever asked for this job or waits for it has the other one now. An extract that would have travelled with it goes by itself.
@@ -200,17 +226,15 @@ async fn note_of_what_failed(
 
 async fn end(
     c: &impl ConnectionTrait,
-    job: &JobRow,
+    job: &str,
     state: State,
     code: &str,
     error: &str,
     now_ms: i64,
 ) -> Result<Ended, RecordsError> {
     let text = "UPDATE tide_jobs SET state = $1, error_code = $2, error = $3, ended_ms = $4 WHERE id = $5";
-    let id = job.raw.id.clone();
-    sql::exec(c, text, vec![state.as_str().into(), code.into(), error.into(), now_ms.into(), id.clone().into()])
-        .await?;
-    Ok(Ended { job: id, state })
+    sql::exec(c, text, vec![state.as_str().into(), code.into(), error.into(), now_ms.into(), job.into()]).await?;
+    Ok(Ended { job: job.to_owned(), state })
 }
 
 /// Marks the jobs queued under their lanes' next numbers, claimed for publishing by the caller.

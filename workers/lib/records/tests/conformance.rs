@@ -144,6 +144,7 @@ both!(
     piling::a_dead_site_has_one_request_at_work_and_one_that_waits,
     piling::what_is_new_takes_the_place_of_what_waits,
     piling::sends_that_wait_for_their_revision_do_not_pile_up,
+    piling::a_revision_that_is_filled_in_finds_its_extract_under_way,
     piling::where_no_other_site_is_asked_further_occurrences_join,
     piling::syncs_to_a_dead_site_have_one_request_at_work_and_one_that_waits,
     consoles::a_sync_is_changed_and_run_by_its_owner_alone_and_deleted_by_anybody,

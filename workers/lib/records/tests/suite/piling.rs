@@ -119,6 +119,24 @@ pub async fn syncs_to_a_dead_site_have_one_request_at_work_and_one_that_waits(sc
     assert_eq!(scene.number(OPEN).await, 0, "the site came back, and with it both end");
 }
 
+/// The same revision is being extracted by another lane when a send that waited for its revision gets it.
+pub async fn a_revision_that_is_filled_in_finds_its_extract_under_way(scene: &Scene) {
+    scene.schedule_of_sends("[paris]").await;
+    let (_, inserted) = scene.plan(&[synced(super::extract("paris", "antivirus", 1))]).await;
+    assert_eq!(inserted.publish.len(), 1);
+    let mut again = send("paris", "antivirus", 1);
+    again.revision = None;
+    let mut extract = carried(&again);
+    extract.revision = None;
+    let (request, _) = scene.plan(&[again, extract]).await;
+    let open = "SELECT COUNT(*) FROM jobs WHERE kind = 'extract' AND state IN ('waiting', 'queued', 'running')";
+    assert_eq!(scene.number(open).await, 1, "the one that was there");
+    let has = format!(
+        "SELECT COUNT(*) FROM tide_request_jobs x JOIN tide_jobs j ON j.id = x.job_id WHERE x.request_id = '{request}' AND j.kind = 'extract' AND j.revision = 1"
+    );
+    assert_eq!(scene.number(&has).await, 1, "it does this request's work too");
+}
+
 /// Each occurrence that falls into a build leaves the revision open until a place in the lane is free, which it never is.
 pub async fn sends_that_wait_for_their_revision_do_not_pile_up(scene: &Scene) {
     scene.schedule_of_sends("[paris]").await;
