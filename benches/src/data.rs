@@ -83,7 +83,7 @@ fn tidegate(plan: &Plan, room: &Path, v1: &Path, v2: &Path, table: &mut Table) -
     let definitions = room.join("bench.yaml");
     std::fs::write(&definitions, text(&source, &target, &room.join("other")))?;
     let ground = if plan.services { Ground::fresh()? } else { Ground::embedded() };
-    let up = Tidegate::start(&plan.tidegate, &room.join("data"), &ground, &["site"])?;
+    let up = Tidegate::start(&plan.tidegate, &room.join("data"), &ground)?;
     up.call(&["apply", "-f", definitions.to_str().context("path")?])?;
     let moved = "SELECT SUM(bytes_moved) FROM jobs WHERE kind = 'send' AND created_at >= (SELECT MAX(created_at) FROM jobs WHERE kind = 'send')";
     let stored = "SELECT bytes_moved FROM jobs WHERE kind = 'build' ORDER BY created_at DESC LIMIT 1";

@@ -15,8 +15,7 @@ use uuid::Uuid;
 use crate::postgres::Postgres;
 use crate::roles::Roles;
 use crate::services::Ground;
-use crate::tidegate::{START_LOOK_EVERY, START_TIME, path};
-use crate::wait::until;
+use crate::tidegate::path;
 
 /// Between two looks at the results.
 const LOOK_EVERY: Duration = Duration::from_millis(10);
@@ -66,7 +65,7 @@ fn start<'a>(plan: &Plan, ground: &'a Ground) -> anyhow::Result<Roles<'a>> {
     roles.start(&["recorder"])?;
     roles.start(&["builder", "--distributor", "hq", "--work-dir", path(&builder)?])?;
     roles.start(&["subscriber", "--name", "site", "--work-dir", path(&subscriber)?, "--slots", "64"])?;
-    until("the API listens", START_TIME, START_LOOK_EVERY, || Ok(data.join("api.json").exists()))?;
+    roles.listening(&data)?;
     let call = |arguments: &[&str]| -> anyhow::Result<()> {
         let output = Command::new(&plan.tidegate).args(arguments).args(["--data", path(&data)?]).output()?;
         if !output.status.success() {

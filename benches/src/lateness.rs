@@ -10,8 +10,7 @@ use anyhow::bail;
 use crate::postgres::Postgres;
 use crate::roles::Roles;
 use crate::services::Ground;
-use crate::tidegate::{START_LOOK_EVERY, START_TIME, path};
-use crate::wait::until;
+use crate::tidegate::path;
 
 const EVERY_S: usize = 5;
 /// The first seconds are the programs' own: they have just started.
@@ -59,7 +58,7 @@ fn start<'a>(plan: &Plan, ground: &'a Ground) -> anyhow::Result<Roles<'a>> {
     let (data_path, work_path) = (path(&data)?, path(&work)?);
     let mut roles = Roles::none(&plan.tidegate, ground, &plan.scratch);
     roles.start(&["api", "--data", data_path, "--listen", "127.0.0.1:0"])?;
-    until("the API listens", START_TIME, START_LOOK_EVERY, || Ok(data.join("api.json").exists()))?;
+    roles.listening(&data)?;
     roles.start(&["recorder"])?;
     roles.start(&["builder", "--distributor", "hq", "--work-dir", work_path])?;
     let applied =

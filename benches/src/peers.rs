@@ -8,8 +8,7 @@ use anyhow::Context;
 use crate::data::{same, slash, sync};
 use crate::meter::{Cost, child};
 use crate::table::Table;
-use crate::tidegate::{START_LOOK_EVERY, START_TIME};
-use crate::wait::until;
+use crate::wait::{START_LOOK_EVERY, START_TIME, until};
 
 /// Without the tool the row is missing; stderr says so.
 fn have(tool: &str) -> bool {

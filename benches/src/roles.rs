@@ -3,9 +3,10 @@
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
-use anyhow::Context;
+use anyhow::{Context, bail};
 
 use crate::services::Ground;
+use crate::wait::{START_LOOK_EVERY, START_TIME, until};
 
 pub struct Roles<'a> {
     binary: PathBuf,
@@ -21,13 +22,25 @@ impl<'a> Roles<'a> {
     }
 
     /// The first of the arguments is the role.
-    pub fn start(&mut self, arguments: &[&str]) -> anyhow::Result<&mut Child> {
+    pub fn start(&mut self, arguments: &[&str]) -> anyhow::Result<()> {
         let log = std::fs::File::create(self.logs.join(format!("{}.log", arguments[0])))?;
         let mut command = Command::new(&self.binary);
         self.ground.put_under(&mut command).args(arguments).env("TIDEGATE_LOG", "warn");
         let process = command.stdout(Stdio::null()).stderr(log).spawn();
         self.processes.push(process.with_context(|| format!("{} cannot be started", self.binary.display()))?);
-        self.processes.last_mut().context("just started")
+        Ok(())
+    }
+
+    /// Waits for the API; a process that ends meanwhile is an error that says where to look.
+    pub fn listening(&mut self, data: &Path) -> anyhow::Result<()> {
+        until("the API listens", START_TIME, START_LOOK_EVERY, || {
+            for process in &mut self.processes {
+                if let Some(status) = process.try_wait()? {
+                    bail!("a process ended with {status}; see the logs in {}", self.logs.display());
+                }
+            }
+            Ok(data.join("api.json").exists())
+        })
     }
 
     pub fn pids(&self) -> Vec<u32> {

@@ -9,11 +9,9 @@ use anyhow::{Context, bail};
 use crate::meter::{Cost, Watch};
 use crate::roles::Roles;
 use crate::services::Ground;
-use crate::wait::until;
 
-/// For a process to listen.
-pub const START_TIME: Duration = Duration::from_secs(60);
-pub const START_LOOK_EVERY: Duration = Duration::from_millis(20);
+/// The subscriber that is measured.
+pub const SITE: &str = "site";
 
 pub struct Tidegate<'a> {
     binary: PathBuf,
@@ -22,8 +20,8 @@ pub struct Tidegate<'a> {
 }
 
 impl<'a> Tidegate<'a> {
-    /// `up` in one process where the ground is embedded, else a process for each role and site.
-    pub fn start(binary: &Path, data: &Path, ground: &'a Ground, sites: &[&str]) -> anyhow::Result<Tidegate<'a>> {
+    /// `up` in one process where the ground is embedded, else a process for each role and one for the site.
+    pub fn start(binary: &Path, data: &Path, ground: &'a Ground) -> anyhow::Result<Tidegate<'a>> {
         std::fs::create_dir_all(data)?;
         let mut roles = Roles::none(binary, ground, data);
         let data_path = path(data)?;
@@ -34,12 +32,9 @@ impl<'a> Tidegate<'a> {
             roles.start(&["scheduler"])?;
             roles.start(&["recorder"])?;
             roles.start(&["builder", "--distributor", "hq", "--work-dir", path(&data.join("builder"))?])?;
-            for site in sites {
-                roles.start(&["subscriber", "--name", site, "--work-dir", path(&data.join(site))?])?;
-            }
+            roles.start(&["subscriber", "--name", SITE, "--work-dir", path(&data.join(SITE))?])?;
         }
-        until("the API listens", START_TIME, START_LOOK_EVERY, || Ok(data.join("api.json").exists()))
-            .with_context(|| format!("see the logs in {}", data.display()))?;
+        roles.listening(data)?;
         Ok(Tidegate { binary: binary.to_owned(), data: data.to_owned(), roles })
     }
 

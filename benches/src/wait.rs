@@ -4,6 +4,10 @@ use std::time::{Duration, Instant};
 
 use anyhow::bail;
 
+/// For a process to listen.
+pub const START_TIME: Duration = Duration::from_secs(60);
+pub const START_LOOK_EVERY: Duration = Duration::from_millis(20);
+
 /// Looks again and again until it is done; an error names what did not come.
 pub fn until(
     what: &str,

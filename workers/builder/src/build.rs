@@ -130,16 +130,13 @@ impl<'a> Run<'a> {
         let built = Arc::new(built);
         let changed_unseen = doubted.map_or(0, |hints| self.unseen(&built, &hints));
         let unchanged = previous.as_ref().is_some_and(|previous| built.is_same_as(&previous.index));
-        let revision = match (unchanged, previous) {
-            (false, previous) => Some(self.take(&built, previous, &mut uploaded).await?),
-            (true, _) => {
-                // Where nothing was read either, the hints say what they would say again.
-                if built.files_read > 0 {
-                    self.remember(&built).await?;
-                }
-                None
-            }
-        };
+        let mut revision = None;
+        if !unchanged {
+            revision = Some(self.take(&built, previous, &mut uploaded).await?);
+        } else if built.files_read > 0 {
+            // Where nothing was read either, the hints say what they would say again.
+            self.remember(&built).await?;
+        }
         let totals = built.index.totals();
         let (files_read, bytes_read) = (built.files_read, built.bytes_read);
         Ok(BuildResult {

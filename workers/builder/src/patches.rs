@@ -116,10 +116,12 @@ impl Parts {
 pub(crate) async fn early(blobs: &dyn Blobs, pair: Pair) -> Option<Parts> {
     let compared = async {
         let planned = pair.clone();
-        let parts = spawn_blocking(move || within_reach(&planned, EARLY_READ_BYTES_MAX)).await?;
-        let Reach::All(regions) = parts else { return Ok(None) };
-        let mut parts = Vec::with_capacity(regions.len());
-        for regions in regions {
+        let (planned, is_whole) = spawn_blocking(move || within_reach(&planned, EARLY_READ_BYTES_MAX)).await?;
+        if !is_whole {
+            return Ok(None);
+        }
+        let mut parts = Vec::with_capacity(planned.len());
+        for regions in planned {
             parts.push(compare(blobs, &pair, regions).await?);
         }
         Ok::<_, ReadBackError>(Some(parts))
@@ -204,9 +206,7 @@ impl Patcher {
 /// Part 0 comes last: it says how many there are.
 async fn put_frames(blobs: &dyn Blobs, pair: &Pair, new: Digest) -> Result<(), ReadBackError> {
     let planned = pair.clone();
-    let parts = match spawn_blocking(move || within_reach(&planned, READ_BYTES_MAX)).await? {
-        Reach::All(parts) | Reach::Some(parts) => parts,
-    };
+    let (parts, _) = spawn_blocking(move || within_reach(&planned, READ_BYTES_MAX)).await?;
     let count = parts.len() as u32;
     for (part, regions) in (0..count).zip(parts).rev() {
         let writer = compare(blobs, pair, regions).await?;
@@ -248,14 +248,8 @@ async fn compare(blobs: &dyn Blobs, pair: &Pair, regions: Vec<Region>) -> Result
     Ok(writer)
 }
 
-/// The plan of the patch, and whether it is whole.
-enum Reach {
-    All(Vec<Vec<Region>>),
-    Some(Vec<Vec<Region>>),
-}
-
-/// The plan, without the regions that would need more to be read back.
-fn within_reach(pair: &Pair, read_bytes_max: u64) -> Reach {
+/// The plan, without the regions that would need more to be read back, and whether it is whole.
+fn within_reach(pair: &Pair, read_bytes_max: u64) -> (Vec<Vec<Region>>, bool) {
     let (mut left, mut is_whole) = (read_bytes_max, true);
     let mut parts = patch::plan(&pair.base.index, &pair.new);
     for part in &mut parts {
@@ -269,7 +263,7 @@ fn within_reach(pair: &Pair, read_bytes_max: u64) -> Reach {
             rest.is_some()
         });
     }
-    if is_whole { Reach::All(parts) } else { Reach::Some(parts) }
+    (parts, is_whole)
 }
 
 async fn base_of(blobs: &dyn Blobs, pair: &Pair, region: &Region) -> Result<Vec<u8>, ReadBackError> {
