@@ -26,6 +26,7 @@ pub mod tree;
 pub mod walk;
 pub mod watch;
 mod wire;
+pub mod write_back;
 
 pub use build::{Built, Pack, PackSink, SinkClosed};
 pub use error::FormatError;

@@ -12,12 +12,16 @@ use std::sync::{Arc, Mutex};
 use blobs::calls::Calls;
 use blobs::{Key, atomic};
 use bytes::Bytes;
+use package::write_back;
 use schemas::Digest;
 
 use super::calls::Disk;
 use super::record::{self, HEAD_BYTES, Head, MAGIC};
 use super::scan::Scan;
 use super::{FrameRef, StoreError, lock, objects};
+
+/// So much that was added goes to disk at once, so that the sync at the end of a download waits for little.
+const WRITE_BACK_BYTES: u64 = 4 << 20;
 
 #[derive(Debug)]
 pub struct PackFrames {
@@ -47,6 +51,8 @@ struct Table {
     unsynced: Option<Arc<File>>,
     /// The file's name is not synced yet.
     is_new: bool,
+    /// Up to where the kernel was told to write to disk.
+    begun: u64,
 }
 
 #[derive(Debug, PartialEq, Eq)]
@@ -272,6 +278,10 @@ impl Table {
             return Err(fault);
         }
         self.end += record.len() as u64;
+        if self.end >= self.begun + WRITE_BACK_BYTES {
+            write_back::begin(&*file, self.begun, self.end - self.begun);
+            self.begun = self.end;
+        }
         Ok(at)
     }
 
@@ -344,7 +354,7 @@ impl Table {
         let length = file.metadata()?.len();
         let kept = Scan::of(&place.key.digest, &file, length)?.whole(&file)?;
         let unmarked = kept.marked < kept.frames.len();
-        self.end = kept.end;
+        (self.end, self.begun) = (kept.end, kept.end);
         self.frames = kept.frames.into_iter().map(|(frame, at)| (frame.offset, (frame, at))).collect();
         if self.end < length {
             tracing::info!(path = %place.path.display(), bytes = length - self.end, "cut a torn tail");

@@ -35,8 +35,14 @@ impl<'a> Pen<'a> {
         Pen { source, held: source.held.map(Held::reader), frame: None, buffer: Vec::new() }
     }
 
-    /// Writes a file's content from its beginning.
+    /// Writes a file's content from its beginning to its end.
     pub fn write(&mut self, mut sheet: Sheet, refs: &Range<u32>) -> Result<(), TreeError> {
+        self.fill(&mut sheet, refs)?;
+        sheet.finish()
+    }
+
+    /// Writes these chunks where the sheet stands.
+    pub fn fill(&mut self, sheet: &mut Sheet, refs: &Range<u32>) -> Result<(), TreeError> {
         let index = self.source.index;
         let chunks: Vec<&Chunk> = index.chunks_of(refs).collect();
         let mut at = 0;
@@ -52,10 +58,10 @@ impl<'a> Pen<'a> {
                 continue;
             }
             let run = run_length(&chunks[at..]);
-            self.write_run(&mut sheet, &chunks[at..at + run])?;
+            self.write_run(sheet, &chunks[at..at + run])?;
             at += run;
         }
-        sheet.finish()
+        Ok(())
     }
 
     fn read_held(&mut self, digest: &Digest) -> bool {

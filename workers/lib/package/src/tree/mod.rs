@@ -48,9 +48,11 @@ mod scan;
 mod sheet;
 mod stage;
 mod state;
+mod turns;
 mod twins;
 mod verify;
 mod wants;
+mod writer;
 
 pub use check::{BYTES_MAX, DEPTH_MAX, ENTRIES_MAX, EXPANSION_FREE_BYTES, EXPANSION_MAX, Policy, Unsafe, check};
 pub use drift::{Drift, drift};

@@ -29,6 +29,11 @@ impl<'a> Sheet<'a> {
         Sheet { file, path, is_sparse, at: 0 }
     }
 
+    /// Filled from there on, by one of several.
+    pub fn from(self, offset: u64) -> Sheet<'a> {
+        Sheet { at: offset, ..self }
+    }
+
     pub fn write(&mut self, bytes: &[u8]) -> Result<(), TreeError> {
         if !self.is_sparse {
             return self.put(bytes);

@@ -6,6 +6,7 @@ mod dressed;
 mod drift;
 mod hard_links;
 mod hostile;
+mod large;
 mod locked;
 mod merge;
 mod mirror;
