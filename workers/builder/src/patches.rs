@@ -26,7 +26,7 @@ const WAITING_MAX: usize = 2;
 /// Bytes read back from storage for one revision; regions beyond that get no patch.
 const READ_BYTES_MAX: u64 = 1 << 30;
 /// What is quick: bytes read back from storage, and how long it may take, most of it beside the upload of the index.
-const EARLY_READ_BYTES_MAX: u64 = 96 << 20;
+const EARLY_READ_BYTES_MAX: u64 = 256 << 20;
 const EARLY_TIME_MAX: Duration = Duration::from_secs(3);
 /// Regions at a time: one is read back while another is compared.
 const REGIONS_AT_A_TIME: usize = 2;
