@@ -150,7 +150,7 @@ impl Leader {
     /// Retires revisions beyond what is kept, and asks for a collection if something is due.
     async fn retire(&self, tools: &Tools, term: &Term) -> Result<(), RecordsError> {
         let retention = &tools.config.retention;
-        let fleet = tools.records.fleet_in_effect().await?;
+        let fleet = tools.fleet().await?;
         let retired = tools.records.retire(Some(term), &Retirement::of(&fleet), &retention.times()).await?;
         if retired.revisions > 0 {
             tracing::info!(revisions = retired.revisions, objects = retired.objects, bytes = retired.bytes, "retired");
@@ -205,7 +205,7 @@ impl Leader {
         let mut controls = tools.records.settings_to_send().await?;
         let version = tools.records.version_in_effect().await?;
         if self.children.as_ref().is_none_or(|(known, _)| *known != version) {
-            let fleet = tools.records.fleet_in_effect().await?;
+            let fleet = tools.fleet().await?;
             self.children = Some((fleet.version, children(&fleet)));
         }
         if let Some((_, children)) = &self.children {

@@ -2,6 +2,7 @@
 //! and never talks to a worker but through the queue. Any number may run; only ticks and sweeps need a leader.
 
 mod began;
+mod fleet;
 mod intake;
 mod lead;
 mod plan;
@@ -12,8 +13,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use dispatch::Dispatcher;
+use fleet::InEffect;
 use queue::Queue;
-use records::{Records, Thresholds};
+use records::{Fleet, Records, RecordsError, Thresholds};
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
@@ -58,12 +60,17 @@ pub(crate) struct Tools {
     records: Records,
     dispatcher: Arc<Dispatcher>,
     queue: Arc<dyn Queue>,
+    fleet: InEffect,
     /// Somebody stored a request in this process.
     asked: Notify,
     shutdown: CancellationToken,
 }
 
 impl Tools {
+    async fn fleet(&self) -> Result<Arc<Fleet>, RecordsError> {
+        self.fleet.get(&self.records).await
+    }
+
     /// Waits, but not past the shutdown.
     async fn pause(&self, time: Duration) {
         worker::pause(time, &self.shutdown).await;
@@ -78,7 +85,8 @@ pub async fn run(
     queue: Arc<dyn Queue>,
     shutdown: CancellationToken,
 ) -> anyhow::Result<()> {
-    let tools = Tools { config, records, dispatcher, queue, asked: Notify::new(), shutdown };
+    let (fleet, asked) = (InEffect::default(), Notify::new());
+    let tools = Tools { config, records, dispatcher, queue, fleet, asked, shutdown };
     tokio::try_join!(intake::run(&tools), planner::run(&tools), lead::run(&tools))?;
     Ok(())
 }

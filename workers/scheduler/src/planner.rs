@@ -2,11 +2,10 @@
 //! lanes in steps. A crash repeats safely: job ids are derived from the request.
 
 use std::collections::{BTreeSet, HashMap};
-use std::sync::Arc;
 use std::time::Duration;
 
 use records::{Fleet, PendingRequest, PlannedJob, RecordsError, Retirement, STEP_MAX, Snapshot};
-use schemas::{DistributionName, Request, RequestKind};
+use schemas::{DistributionName, DistributorName, Request, RequestKind};
 
 use crate::Tools;
 use crate::plan::{self, PlanFault};
@@ -15,13 +14,12 @@ use crate::plan::{self, PlanFault};
 const AGAIN_AFTER_MS: i64 = 1_000;
 
 pub async fn run(tools: &Tools) -> anyhow::Result<()> {
-    let mut fleet: Option<Arc<Fleet>> = None;
     while !tools.shutdown.is_cancelled() {
         match tools.records.claim_requests().await {
             Ok(claimed) if claimed.is_empty() => wait(tools).await,
             Ok(claimed) => {
                 for pending in claimed {
-                    process(tools, &mut fleet, pending).await;
+                    process(tools, pending).await;
                 }
             }
             Err(error) => {
@@ -64,10 +62,10 @@ impl From<RecordsError> for Obstacle {
     }
 }
 
-async fn process(tools: &Tools, fleet: &mut Option<Arc<Fleet>>, pending: PendingRequest) {
+async fn process(tools: &Tools, pending: PendingRequest) {
     worker::step::mark("plan");
     let id = pending.request.id;
-    let outcome = carry_out(tools, fleet, &pending).await;
+    let outcome = carry_out(tools, &pending).await;
     let written = match outcome {
         Ok(note) => tools.records.planned(id, note.as_deref()).await,
         Err(Obstacle::Fault(fault)) => {
@@ -84,16 +82,12 @@ async fn process(tools: &Tools, fleet: &mut Option<Arc<Fleet>>, pending: Pending
     }
 }
 
-async fn carry_out(
-    tools: &Tools,
-    fleet: &mut Option<Arc<Fleet>>,
-    pending: &PendingRequest,
-) -> Result<Option<String>, Obstacle> {
+async fn carry_out(tools: &Tools, pending: &PendingRequest) -> Result<Option<String>, Obstacle> {
     let request = &pending.request;
     match request.kind {
         RequestKind::Cancel => cancel(tools, request).await,
         RequestKind::Collect => {
-            let fleet = current(tools, fleet).await?;
+            let fleet = tools.fleet().await?;
             let jobs = collect(tools, &fleet, request, pending.origin == records::COLLECTIONS_ORIGIN).await?;
             insert(tools, request, jobs).await
         }
@@ -112,11 +106,11 @@ async fn carry_out(
         | RequestKind::Refresh
         | RequestKind::Rollback => {
             if request.kind == RequestKind::Refresh {
-                tools.records.activate(&request.selector.distributors).await?;
+                activate(tools, &request.selector.distributors).await?;
             }
             // Whose a sync is may have changed since it was asked for.
             tools.records.may_run(request).await?;
-            let fleet = current(tools, fleet).await?;
+            let fleet = tools.fleet().await?;
             let jobs = if request.kind == RequestKind::Sync && pending.origin == records::REVISION_ORIGIN {
                 let snapshot = tools.records.snapshot(&plan::concerned(&fleet, request)?).await?;
                 plan::syncs_of_revision(&fleet, &snapshot, request)?
@@ -128,16 +122,12 @@ async fn carry_out(
     }
 }
 
-async fn current(tools: &Tools, fleet: &mut Option<Arc<Fleet>>) -> Result<Arc<Fleet>, RecordsError> {
-    let version = tools.records.version_in_effect().await?;
-    match fleet {
-        Some(known) if known.version == version => Ok(known.clone()),
-        _ => {
-            let read = Arc::new(tools.records.fleet_in_effect().await?);
-            *fleet = Some(read.clone());
-            Ok(read)
-        }
+async fn activate(tools: &Tools, distributors: &[DistributorName]) -> Result<(), RecordsError> {
+    if !tools.records.holds_back(distributors).await? {
+        return Ok(());
     }
+    tools.fleet.forget().await;
+    tools.records.activate(distributors).await
 }
 
 async fn plan(tools: &Tools, fleet: &Fleet, request: &Request) -> Result<Vec<PlannedJob>, Obstacle> {

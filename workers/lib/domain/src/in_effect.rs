@@ -18,22 +18,28 @@ pub struct Held {
     pub distributions: BTreeMap<DistributionName, Distribution>,
 }
 
+impl Held {
+    pub fn is_empty(&self) -> bool {
+        self.distributors.is_empty() && self.distributions.is_empty()
+    }
+}
+
 /// Everything as applied, but for what is held. When to refresh is never held: it could not be changed otherwise.
-pub fn in_effect(applied: &Definitions, held: &Held) -> Definitions {
-    let mut definitions = applied.clone();
-    for (name, older) in &held.distributors {
-        if let Some(place) = definitions.distributors.get_mut(name).filter(|_| names_exist(&older.routes, applied)) {
-            *place = Distributor { refresh: place.refresh.clone(), ..older.clone() };
+pub fn in_effect(mut applied: Definitions, held: Held) -> Definitions {
+    for (name, older) in held.distributors {
+        let tenable = names_exist(&older.routes, &applied);
+        if let Some(place) = applied.distributors.get_mut(&name).filter(|_| tenable) {
+            *place = Distributor { refresh: place.refresh.clone(), ..older };
         }
     }
-    for (name, older) in &held.distributions {
-        if let Some(place) = definitions.distributions.get_mut(name)
+    for (name, older) in held.distributions {
+        if let Some(place) = applied.distributions.get_mut(&name)
             && applied.distributors.contains_key(&older.distributor)
         {
-            *place = older.clone();
+            *place = older;
         }
     }
-    definitions
+    applied
 }
 
 /// What cannot stay in effect any longer, because something that it names was deleted or renamed.
@@ -111,7 +117,7 @@ subscribers: { region: { extract: never }, paris: { extract: never }, tokyo: { e
     fn what_is_held_stays_and_only_the_time_of_refresh_is_new() {
         let older = fleet(FLEET);
         let applied = fleet(&FLEET.replace("/t/a", "/t/new").replace("/t/b", "/t/newer").replace("7d", "1h"));
-        let now = in_effect(&applied, &held(&older));
+        let now = in_effect(applied.clone(), held(&older));
         let (a, b) = ("a".try_into().unwrap(), "b".try_into().unwrap());
         assert_eq!(
             (now.distributions[&a].target.as_str(), now.distributions[&b].target.as_str()),
@@ -128,7 +134,7 @@ subscribers: { region: { extract: never }, paris: { extract: never }, tokyo: { e
         let mut applied = fleet(&FLEET.replace("region: { paris: {} }", "paris: {}").replace("/t/a", "/t/new"));
         applied.subscribers.remove(&"region".try_into().unwrap());
         let hq = "hq".try_into().unwrap();
-        assert_eq!(in_effect(&applied, &held(&older)).distributors[&hq].routes, applied.distributors[&hq].routes);
+        assert_eq!(in_effect(applied.clone(), held(&older)).distributors[&hq].routes, applied.distributors[&hq].routes);
         assert_eq!(untenable(&applied, &held(&older)), [(Kind::Distributor, "hq".to_owned())]);
     }
 

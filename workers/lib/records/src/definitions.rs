@@ -1,6 +1,7 @@
 //! Definitions as rows: `apply` makes the database match, all or nothing, and derives what other tables need of them:
 //! targets, settings, schedules.
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 
 use domain::definitions::{Accepted, Prunable, Rename};
@@ -114,6 +115,18 @@ impl Records {
         }
     }
 
+    /// Whether changes of any of these distributors wait for a refresh, by what is applied.
+    pub async fn holds_back(&self, distributors: &[DistributorName]) -> Result<bool, RecordsError> {
+        let names: Vec<String> = distributors.iter().map(ToString::to_string).collect();
+        let text = format!("{OBJECTS} WHERE kind = 'distributor' AND name IN ({})", sql::list(1, names.len()));
+        let mut named = Definitions::default();
+        for row in sql::rows::<ObjectRow>(self.reader(), &text, sql::values(&names)).await? {
+            put(&mut named.distributors, row)?;
+        }
+        let at_once = in_effect::refreshed_at_once(&named);
+        Ok(!distributors.iter().all(|name| at_once.contains(name)))
+    }
+
     /// `apply_and` with every distributor's changes in effect as its refresh schedule says.
     pub async fn apply(
         &self,
@@ -169,7 +182,12 @@ impl Records {
             };
             let in_effect = refresh::next_version(&tx).await?;
             refresh::release(&tx, definitions, &refreshed, now_ms).await?;
-            derive(&tx, definitions, &refreshed, in_effect).await?;
+            let held = refresh::held(&tx).await?;
+            let effective = match held.is_empty() {
+                true => Cow::Borrowed(definitions),
+                false => Cow::Owned(in_effect::in_effect(definitions.clone(), held)),
+            };
+            derive(&tx, &effective, &refreshed, in_effect).await?;
             asked = ask_refreshes(&tx, &refreshed, in_effect, console, now_ms).await?;
             for name in
                 objects.iter().filter(|o| o.kind == Kind::Sync && o.change != Change::Unchanged).map(|o| &o.name)
@@ -187,15 +205,14 @@ impl Records {
 /// only what jobs planned from now on need. True if any settings changed.
 pub(crate) async fn derive(
     tx: &DatabaseTransaction,
-    applied: &Definitions,
+    definitions: &Definitions,
     refreshed: &BTreeSet<DistributorName>,
     version: u64,
 ) -> Result<bool, RecordsError> {
-    let definitions = in_effect::in_effect(applied, &refresh::held(tx).await?);
-    write_targets(tx, &definitions).await?;
-    let changed = write_settings(tx, &definitions, refreshed, version).await?;
-    schedules::write(tx, &definitions).await?;
-    limits::write(tx, &definitions).await?;
+    write_targets(tx, definitions).await?;
+    let changed = write_settings(tx, definitions, refreshed, version).await?;
+    schedules::write(tx, definitions).await?;
+    limits::write(tx, definitions).await?;
     Ok(changed > 0)
 }
 

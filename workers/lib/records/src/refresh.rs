@@ -66,10 +66,7 @@ impl Records {
         loop {
             let version = self.version_in_effect().await?;
             let mut fleet = definitions::read(self.reader(), version).await?;
-            let held = held(self.reader()).await?;
-            if !held.distributors.is_empty() || !held.distributions.is_empty() {
-                fleet.definitions = in_effect::in_effect(&fleet.definitions, &held);
-            }
+            fleet.definitions = in_effect::in_effect(fleet.definitions, held(self.reader()).await?);
             // Several reads outside a transaction: read again if something changed in between.
             if self.version_in_effect().await? == version {
                 return Ok(fleet);
@@ -80,18 +77,14 @@ impl Records {
     /// A refresh: what was applied for these distributors is in effect from now on. Again, it changes nothing.
     pub async fn activate(&self, distributors: &[DistributorName]) -> Result<(), RecordsError> {
         let now_ms = clock_ms();
-        let applied = definitions::read(self.reader(), 0).await?.definitions;
-        let at_once = in_effect::refreshed_at_once(&applied);
-        if distributors.iter().all(|name| at_once.contains(name)) {
-            return Ok(());
-        }
         let tx = self.begin().await?;
         sql::number(&tx, "SELECT number FROM tide_meta WHERE name = 'fleet_version' {for_update}", vec![]).await?;
         let version = next_version(&tx).await?;
         let applied = definitions::read(&tx, version).await?.definitions;
         let named: BTreeSet<DistributorName> = distributors.iter().cloned().collect();
         let activated = release(&tx, &applied, &named, now_ms).await?;
-        if definitions::derive(&tx, &applied, &named, version).await? || activated {
+        let definitions = in_effect::in_effect(applied, held(&tx).await?);
+        if definitions::derive(&tx, &definitions, &named, version).await? || activated {
             tx.commit().await?;
         }
         Ok(())
