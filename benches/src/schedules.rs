@@ -1,5 +1,5 @@
 //! A hundred thousand schedules: how soon a scheduler leads and fires, how much memory it has, what a tick costs. On PostgreSQL and on
-//! SQLite, with a fleet that declares as many as definitions may; rows stand for the rest (syncs will).
+//! SQLite, each declared by an object of a fleet.
 
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -12,11 +12,12 @@ use records::Records;
 use crate::postgres::Postgres;
 use crate::wait::until;
 
-/// Of each kind that a definition gives one: distributors, distributions, channels, subscribers.
+/// Of each kind that has one: distributors, distributions, channels, subscribers, syncs.
 const EACH: usize = 20_000;
+const KINDS: usize = 5;
 /// Objects of one `apply`.
 const PART: usize = 2_500;
-const SCHEDULES: i64 = 100_000;
+const SCHEDULES: i64 = (EACH * KINDS) as i64;
 const TICKS: usize = 400;
 /// Due at once, for the ticks that fire.
 const DUE: usize = 10;
@@ -31,6 +32,9 @@ pub struct Plan {
 
 pub fn run(plan: &Plan) -> anyhow::Result<()> {
     let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
+    if plan.scratch.exists() {
+        bail!("{} is there already; name a directory that is not", plan.scratch.display());
+    }
     std::fs::create_dir_all(&plan.scratch)?;
     let runtime = tokio::runtime::Runtime::new()?;
     let server = std::env::var("TIDEGATE_DATABASE").context("TIDEGATE_DATABASE is not set: . .services/env")?;
@@ -41,7 +45,7 @@ pub fn run(plan: &Plan) -> anyhow::Result<()> {
     let on_sqlite = format!("sqlite://{}", plan.scratch.join("schedules.sqlite").display());
     println!(
         "| database | apply of {} objects | first start | start | ready to leading | peak RSS | RSS | peak RSS, {DUE} refreshes | tick, nothing due p50 / p99 | tick, {DUE} due |",
-        EACH * 4
+        EACH * KINDS
     );
     println!("|---|---|---|---|---|---|---|---|---|---|");
     let mut ended = Ok(());
@@ -97,20 +101,12 @@ async fn fill(url: &str) -> anyhow::Result<Duration> {
         records.apply(&accepted, fleet.version, None).await?;
         eprintln!(
             "{} of {} objects are applied after {} s",
-            (part + 1) * PART * 4,
-            EACH * 4,
+            (part + 1) * PART * KINDS,
+            EACH * KINDS,
             begun.elapsed().as_secs()
         );
     }
     let applied = begun.elapsed();
-    let (rest, now_ms) = (SCHEDULES - (EACH * 4) as i64, records.now_ms().await?);
-    records
-        .force_for_tests(&format!(
-            "INSERT INTO tide_schedules (name, verb, object, spec, zone, anchor_ms, through_ms, next_due_ms)
-            WITH RECURSIVE n(x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM n WHERE x < {rest})
-            SELECT 'extract/more-' || x, 'extract', 'more-' || x, '{{\"weekly\":\"sunday\",\"at\":\"02:00\"}}', 'UTC', {now_ms}, {now_ms}, 4000000000000 + x FROM n"
-        ))
-        .await?;
     records.force_for_tests("ANALYZE").await?;
     let count = records.query("SELECT COUNT(*) FROM schedules").await?.rows[0][0].as_i64();
     if count != Some(SCHEDULES) {
@@ -134,7 +130,7 @@ fn rule(n: usize) -> String {
 }
 
 fn text(part: std::ops::Range<usize>) -> String {
-    let (mut hq, mut what, mut via, mut who) = (String::new(), String::new(), String::new(), String::new());
+    let [mut hq, mut what, mut via, mut who, mut with]: [String; KINDS] = Default::default();
     for n in part {
         let rule = rule(n);
         // Those whose refreshes fall due have nothing to build.
@@ -145,8 +141,9 @@ fn text(part: std::ops::Range<usize>) -> String {
         ));
         via.push_str(&format!("  c{n}: {{ distributions: [d{n}], send: {rule}, subscriptions: [s{n}] }}\n"));
         who.push_str(&format!("  s{n}: {{ extract: {rule} }}\n"));
+        with.push_str(&format!("  n{n}: {{ subscriber: s{n}, components: [k{n}], schedule: {rule} }}\n"));
     }
-    format!("distributors:\n{hq}distributions:\n{what}channels:\n{via}subscribers:\n{who}")
+    format!("distributors:\n{hq}distributions:\n{what}channels:\n{via}subscribers:\n{who}syncs:\n{with}")
 }
 
 /// A scheduler's process, with how long it took until its log says so.

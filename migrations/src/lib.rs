@@ -11,6 +11,7 @@ mod m0041_stops;
 mod m0050_consoles;
 mod m0051_sync_views;
 mod m0052_sync_targets;
+mod m0053_refreshed_version;
 mod migrator;
 mod sql;
 
@@ -26,7 +27,7 @@ trait Migration: Send + Sync {
 }
 
 /// In the order in which they run; a new one comes last.
-const ALL: [&dyn Migration; 10] = [
+const ALL: [&dyn Migration; 11] = [
     &m0001_tables::Tables,
     &m0002_views::Views,
     &m0010_limits::SCRIPT,
@@ -37,4 +38,5 @@ const ALL: [&dyn Migration; 10] = [
     &m0050_consoles::Consoles,
     &m0051_sync_views::SCRIPT,
     &m0052_sync_targets::SCRIPT,
+    &m0053_refreshed_version::SCRIPT,
 ];

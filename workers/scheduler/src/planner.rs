@@ -123,7 +123,7 @@ async fn carry_out(tools: &Tools, pending: &PendingRequest) -> Result<Option<Str
 }
 
 async fn activate(tools: &Tools, distributors: &[DistributorName]) -> Result<(), RecordsError> {
-    if !tools.records.holds_back(distributors).await? {
+    if !tools.records.awaits_refresh(distributors).await? {
         return Ok(());
     }
     tools.fleet.forget().await;

@@ -25,9 +25,9 @@ impl Desk {
         Desk { site, journal, reporter }
     }
 
-    /// Returns when the broker has it.
-    pub async fn started(&self, job: &OpenJob, attempt: u32) -> Result<(), DeskError> {
-        self.send(job.job, attempt, job.lane.clone(), Event::Started {}).await
+    /// Returns when the broker has it. `at_ms` is when the work began, a while ago.
+    pub async fn started(&self, job: &OpenJob, attempt: u32, at_ms: i64) -> Result<(), DeskError> {
+        self.send_of(job.job, attempt, job.lane.clone(), Event::Started {}, at_ms).await
     }
 
     /// Returns when the broker has the report of an end that the journal holds.
@@ -50,8 +50,18 @@ impl Desk {
     }
 
     async fn send(&self, job: JobId, attempt: u32, lane: schemas::Lane, event: Event) -> Result<(), DeskError> {
-        let worker = self.site.to_string();
-        let report = Report { job, attempt, lane, at_ms: worker::now_ms(), worker, event };
+        self.send_of(job, attempt, lane, event, worker::now_ms()).await
+    }
+
+    async fn send_of(
+        &self,
+        job: JobId,
+        attempt: u32,
+        lane: schemas::Lane,
+        event: Event,
+        at_ms: i64,
+    ) -> Result<(), DeskError> {
+        let report = Report { job, attempt, lane, at_ms, worker: self.site.to_string(), event };
         self.reporter.send(report).await.map_err(DeskError::Report)
     }
 }

@@ -287,14 +287,14 @@ impl LaneLoop {
             closing: window.closing.clone(),
             progress: self.tools.board.open(job.job, attempt),
         };
-        let (site, work) = (self.tools.site.clone(), job.clone());
+        let (site, work, began_ms) = (self.tools.site.clone(), job.clone(), worker::now_ms());
         let mut working = tokio::spawn(async move { site.perform(&work, &context).await });
         if let Ok(outcome) = tokio::time::timeout(self.tools.started_after, &mut working).await {
             return Some(outcome.unwrap_or_else(panicked));
         }
         // No delivery is held, nor another one taken, through long work.
         self.consumer = None;
-        self.say_started(job, attempt, delivery.take());
+        self.say_started(job, attempt, began_ms, delivery.take());
         tokio::select! {
             outcome = &mut working => return Some(outcome.unwrap_or_else(panicked)),
             () = self.tools.drained.cancelled() => {}
@@ -312,10 +312,10 @@ impl LaneLoop {
         }
     }
 
-    fn say_started(&self, job: &OpenJob, attempt: u32, delivery: Option<Delivery>) {
+    fn say_started(&self, job: &OpenJob, attempt: u32, began_ms: i64, delivery: Option<Delivery>) {
         let (desk, job) = (self.tools.desk.clone(), job.clone());
         self.tools.reports.spawn(async move {
-            let said = desk.started(&job, attempt).await;
+            let said = desk.started(&job, attempt, began_ms).await;
             settle(said, delivery).await;
         });
     }

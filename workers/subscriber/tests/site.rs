@@ -123,13 +123,14 @@ async fn work_longer_than_a_second_is_reported_as_started_and_its_message_is_not
     let (hold, held) = gate();
     let mut config = world.config();
     config.observe = Some(held);
-    config.started_after = Duration::from_millis(1);
+    config.started_after = Duration::from_millis(300);
     let site = world.start_with(config);
     world.subscribe().await;
     world.publish(&send("a", 1, v1.store, v1.revision)).await;
     world.publish(&send("b", 2, v1.store, v1.revision)).await;
     let report = world.report().await;
     assert_eq!((report.job, &report.event), (job("a"), &Event::Started {}));
+    assert!(report.at_ms + 300 <= worker::now_ms(), "it tells when the work began, not when that is told");
     let queue = QueueName::Site(paris(), protect());
     wait_until(async || queue::Queue::depth(&*world.queue, &queue).await.unwrap() == 1).await;
     hold.open();

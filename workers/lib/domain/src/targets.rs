@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
-use schemas::definitions::{Channel, Distribution, Subscriber, Subscription, is_of_components};
+use schemas::definitions::{ALL_COMPONENTS, Channel, Distribution, Subscriber, Subscription};
 use schemas::{ChannelName, Definitions, DistributionName, GroupName, SubscriberName, SyncName};
 
 /// The label that `platforms` is compared with; the subscriber sets it itself.
@@ -90,10 +90,11 @@ pub fn targets(definitions: &Definitions) -> Vec<Target> {
 fn synced(definitions: &Definitions) -> Vec<Target> {
     let mut found: BTreeMap<(&DistributionName, &SubscriberName), (bool, Why)> = BTreeMap::new();
     let Ok(channel) = ChannelName::try_from(SYNC_CHANNEL) else { return Vec::new() };
+    let by_component = by_component(definitions);
     for (sync_name, sync) in &definitions.syncs {
         let Some(subscriber) = definitions.subscribers.get(&sync.subscriber) else { continue };
-        for (name, distribution) in &definitions.distributions {
-            if is_of_components(distribution, &sync.components) {
+        for component in &sync.components {
+            for (name, distribution) in by_component.get(component.as_str()).into_iter().flatten() {
                 let judged = judge(&Why::Sync(sync_name.clone()), hindrance_of(name, distribution, subscriber));
                 found.entry((name, &sync.subscriber)).or_insert(judged);
             }
@@ -107,6 +108,20 @@ fn synced(definitions: &Definitions) -> Vec<Target> {
         why,
     };
     found.into_iter().map(target).collect()
+}
+
+/// The distributions of each component that a sync may name.
+fn by_component(definitions: &Definitions) -> BTreeMap<&str, Vec<(&DistributionName, &Distribution)>> {
+    if definitions.syncs.is_empty() {
+        return BTreeMap::new();
+    }
+    let mut all: BTreeMap<&str, Vec<_>> = BTreeMap::new();
+    for (name, distribution) in &definitions.distributions {
+        for component in [ALL_COMPONENTS].into_iter().chain(distribution.component.as_deref()) {
+            all.entry(component).or_default().push((name, distribution));
+        }
+    }
+    all
 }
 
 fn judge(subscription: &Why, hindrance: Option<Why>) -> (bool, Why) {

@@ -29,7 +29,7 @@ pub struct Fleet {
     pub version: u64,
     pub definitions: Definitions,
     pub stores: BTreeMap<DistributionName, StoreId>,
-    /// Whose each object is.
+    /// Whose each object is; of what is in effect it is not told.
     pub owners: Owners,
 }
 
@@ -107,24 +107,12 @@ impl Records {
     pub async fn fleet(&self) -> Result<Fleet, RecordsError> {
         loop {
             let version = self.fleet_version().await?;
-            let fleet = read(self.reader(), version).await?;
+            let fleet = read(self.reader(), version, Owning::Told).await?;
             // Two reads outside a transaction: read again if somebody applied in between.
             if self.fleet_version().await? == version {
                 return Ok(fleet);
             }
         }
-    }
-
-    /// Whether changes of any of these distributors wait for a refresh, by what is applied.
-    pub async fn holds_back(&self, distributors: &[DistributorName]) -> Result<bool, RecordsError> {
-        let names: Vec<String> = distributors.iter().map(ToString::to_string).collect();
-        let text = format!("{OBJECTS} WHERE kind = 'distributor' AND name IN ({})", sql::list(1, names.len()));
-        let mut named = Definitions::default();
-        for row in sql::rows::<ObjectRow>(self.reader(), &text, sql::values(&names)).await? {
-            put(&mut named.distributors, row)?;
-        }
-        let at_once = in_effect::refreshed_at_once(&named);
-        Ok(!distributors.iter().all(|name| at_once.contains(name)))
     }
 
     /// `apply_and` with every distributor's changes in effect as its refresh schedule says.
@@ -219,7 +207,14 @@ pub(crate) async fn derive(
 /// Objects that are in memory both as rows and as what they mean.
 const PAGE_MAX: usize = 4_000;
 
-pub(crate) async fn read(c: &impl ConnectionTrait, version: u64) -> Result<Fleet, RecordsError> {
+/// Whose objects are, consoles alone ask; of a large fleet it is a tenth of the memory.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Owning {
+    Told,
+    LeftOut,
+}
+
+pub(crate) async fn read(c: &impl ConnectionTrait, version: u64, owning: Owning) -> Result<Fleet, RecordsError> {
     // The kinds of which there are most go from their text straight into their types: of a large fleet the JSON between is the most.
     let (mut distributors, mut distributions) = (BTreeMap::new(), BTreeMap::new());
     let (mut channels, mut subscribers) = (BTreeMap::new(), BTreeMap::new());
@@ -235,8 +230,10 @@ pub(crate) async fn read(c: &impl ConnectionTrait, version: u64) -> Result<Fleet
         if let (Some(store), Ok(name)) = (&row.store, DistributionName::try_from(row.name.as_str())) {
             stores.insert(name, store.parse().map_err(|e| RecordsError::Corrupt(format!("store id: {e}")))?);
         }
-        let console = row.console.as_str().try_into().map_err(consoles::corrupt)?;
-        owners.insert((kind, row.name.clone()), console);
+        if owning == Owning::Told {
+            let console = row.console.as_str().try_into().map_err(consoles::corrupt)?;
+            owners.insert((kind, row.name.clone()), console);
+        }
         match kind {
             Kind::Distributor => put(&mut distributors, row)?,
             Kind::Distribution => put(&mut distributions, row)?,

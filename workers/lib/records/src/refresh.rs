@@ -11,7 +11,7 @@ use sea_orm::{ConnectionTrait, DatabaseTransaction, FromQueryResult, Value};
 use serde::Serialize;
 
 use crate::db::{Records, RecordsError, clock_ms};
-use crate::definitions::{self, Fleet};
+use crate::definitions::{self, Fleet, Owning};
 use crate::sql;
 
 /// Which applied changes take effect with the apply itself.
@@ -42,6 +42,12 @@ pub struct Waiting {
 }
 
 #[derive(FromQueryResult)]
+struct DistributorRow {
+    name: String,
+    spec: String,
+}
+
+#[derive(FromQueryResult)]
 struct HeldRow {
     kind: String,
     name: String,
@@ -65,7 +71,7 @@ impl Records {
     pub async fn fleet_in_effect(&self) -> Result<Fleet, RecordsError> {
         loop {
             let version = self.version_in_effect().await?;
-            let mut fleet = definitions::read(self.reader(), version).await?;
+            let mut fleet = definitions::read(self.reader(), version, Owning::LeftOut).await?;
             fleet.definitions = in_effect::in_effect(fleet.definitions, held(self.reader()).await?);
             // Several reads outside a transaction: read again if something changed in between.
             if self.version_in_effect().await? == version {
@@ -74,19 +80,55 @@ impl Records {
         }
     }
 
+    /// False if a refresh of these distributors has nothing to put in effect: their changes wait for none, or nothing was applied since
+    /// the last one.
+    pub async fn awaits_refresh(&self, distributors: &[DistributorName]) -> Result<bool, RecordsError> {
+        let names: Vec<String> = distributors.iter().map(ToString::to_string).collect();
+        let text = format!(
+            "SELECT name, spec FROM tide_objects WHERE kind = 'distributor' AND name IN ({}) AND (refreshed_version IS NULL
+                OR refreshed_version <> (SELECT number FROM tide_meta WHERE name = 'fleet_version'))",
+            sql::list(1, names.len())
+        );
+        let mut stale = Definitions::default();
+        for row in sql::rows::<DistributorRow>(self.reader(), &text, sql::values(&names)).await? {
+            let name = DistributorName::try_from(row.name);
+            let name = name.map_err(|e| RecordsError::Corrupt(format!("the name of a distributor: {e}")))?;
+            stale.distributors.insert(name, serde_json::from_str(&row.spec)?);
+        }
+        Ok(in_effect::refreshed_at_once(&stale).len() < stale.distributors.len())
+    }
+
     /// A refresh: what was applied for these distributors is in effect from now on. Again, it changes nothing.
     pub async fn activate(&self, distributors: &[DistributorName]) -> Result<(), RecordsError> {
         let now_ms = clock_ms();
         let tx = self.begin().await?;
-        sql::number(&tx, "SELECT number FROM tide_meta WHERE name = 'fleet_version' {for_update}", vec![]).await?;
+        let applied_at =
+            sql::number(&tx, "SELECT number FROM tide_meta WHERE name = 'fleet_version' {for_update}", vec![]).await?;
         let version = next_version(&tx).await?;
-        let applied = definitions::read(&tx, version).await?.definitions;
+        let applied = definitions::read(&tx, version, Owning::LeftOut).await?.definitions;
         let named: BTreeSet<DistributorName> = distributors.iter().cloned().collect();
         let activated = release(&tx, &applied, &named, now_ms).await?;
         let definitions = in_effect::in_effect(applied, held(&tx).await?);
         if definitions::derive(&tx, &definitions, &named, version).await? || activated {
             tx.commit().await?;
+        } else {
+            // Nothing changed, and the version in effect neither.
+            tx.rollback().await?;
         }
+        self.refreshed_at(distributors, applied_at.unwrap_or(0)).await
+    }
+
+    /// Unless somebody applied meanwhile.
+    async fn refreshed_at(&self, distributors: &[DistributorName], version: i64) -> Result<(), RecordsError> {
+        let names: Vec<String> = distributors.iter().map(ToString::to_string).collect();
+        let text = format!(
+            "UPDATE tide_objects SET refreshed_version = $1 WHERE kind = 'distributor' AND name IN ({})
+                AND $1 = (SELECT number FROM tide_meta WHERE name = 'fleet_version')",
+            sql::list(2, names.len())
+        );
+        let mut values = vec![version.into()];
+        values.extend(sql::values(&names));
+        sql::exec(self.writer(), &text, values).await?;
         Ok(())
     }
 
@@ -166,7 +208,7 @@ pub(crate) async fn waiting(c: &impl ConnectionTrait) -> Result<Vec<Waiting>, Re
         .map(|name| Waiting { kind: Kind::Distributor, name: name.to_string(), waits_for: name.clone() })
         .collect();
     if !held.distributions.is_empty() {
-        let applied = definitions::read(c, 0).await?.definitions;
+        let applied = definitions::read(c, 0, Owning::LeftOut).await?.definitions;
         all.extend(held.distributions.keys().filter_map(|name| {
             let waits_for = applied.distributions.get(name)?.distributor.clone();
             Some(Waiting { kind: Kind::Distribution, name: name.to_string(), waits_for })

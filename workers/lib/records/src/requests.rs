@@ -209,6 +209,27 @@ pub(crate) async fn insert_own(
     Ok(sql::insert_rows(c, INSERT, &[row], "ON CONFLICT (id) DO NOTHING").await? == 1)
 }
 
+/// What a request has of the schedule that made it.
+pub(crate) struct OfSchedule<'a> {
+    pub schedule: &'a str,
+    pub window_end_ms: Option<i64>,
+    /// What is not done then is stopped.
+    pub stops: bool,
+}
+
+pub(crate) async fn insert_of_schedule(
+    c: &impl ConnectionTrait,
+    request: &Request,
+    of: &OfSchedule<'_>,
+    now_ms: i64,
+) -> Result<(), RecordsError> {
+    let (mut row, _) = row(request, "schedule", now_ms)?;
+    row.extend([of.schedule.into(), of.window_end_ms.into(), i32::from(of.stops).into()]);
+    let head = "INSERT INTO tide_requests (id, kind, body, digest, console, origin, state, created_ms, schedule, window_end_ms, window_stops)";
+    sql::insert_rows(c, head, &[row], "ON CONFLICT (id) DO NOTHING").await?;
+    Ok(())
+}
+
 /// A new revision goes out on a channel whose send schedule is `immediately`, or of a distribution with `send_after_build`.
 pub(crate) async fn send_of_new_revision(
     c: &impl ConnectionTrait,

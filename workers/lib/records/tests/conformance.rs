@@ -55,6 +55,7 @@ both!(
     limits::a_send_says_how_fast_it_may_leave_the_origin,
     refresh::a_change_waits_for_its_distributors_refresh,
     refresh::what_a_refresh_puts_in_effect_is_built_again,
+    refresh::a_refresh_has_nothing_to_do_until_somebody_applies,
     refresh::an_apply_may_put_everything_in_effect_itself,
     refresh::a_change_that_is_taken_back_waits_no_more,
     refresh::refreshing_at_once_puts_earlier_changes_in_effect_too,

@@ -143,7 +143,7 @@ impl Shared {
         consumers: &mut Consumers,
     ) -> Result<(), QueueError> {
         let _running = self.tools.health.count_running();
-        let began = Instant::now();
+        let (began, began_ms) = (Instant::now(), now_ms());
         let work = finish(self.start(message.clone(), &in_hand), in_hand.cancel.clone(), self.drain.clone());
         tokio::pin!(work);
         let quick = tokio::select! {
@@ -158,8 +158,8 @@ impl Shared {
                 // The slot stays taken: nothing may be delivered to it when the acknowledgement makes room.
                 let hand_over = async {
                     stop(consumers).await;
-                    let report = self.report(&message, in_hand.attempt(), Event::Started {});
-                    self.report_and_ack(report, delivery).await
+                    let started = self.report(&message, in_hand.attempt(), Event::Started {});
+                    self.report_and_ack(Report { at_ms: began_ms, ..started }, delivery).await
                 };
                 let (outcome, handed_over) = tokio::join!(work, hand_over);
                 if let Err(error) = handed_over {

@@ -97,7 +97,10 @@ async fn a_job_longer_than_a_second_is_started_and_acknowledged() {
     let mut rig = Rig::start(Setup { started_after: Duration::from_secs(1), ..Setup::default() }).await;
     rig.post(&job(1, 1)).await;
     rig.next_started().await;
-    assert_eq!(rig.next_report().await.event, Event::Started {});
+    let before = worker::now_ms();
+    let report = rig.next_report().await;
+    assert_eq!(report.event, Event::Started {});
+    assert!(report.at_ms <= before, "it tells when the work began, not when that is told");
     until("it is long", async || rig.health.snapshot().long_running == 1).await;
     // Nothing comes back from a killed worker: it was acknowledged.
     tokio::task::yield_now().await;

@@ -42,7 +42,7 @@ pub(super) async fn judge(
         return beside(tx, row).await;
     }
     let before = at_work(tx, row).await?;
-    let is_unplanned = unplanned(tx, row).await?;
+    let is_unplanned = !before.is_empty() && unplanned(tx, row).await?;
     match (overlap, before.as_slice()) {
         (Overlap::Skip, [.., last]) => Ok(Verdict::Skip { request: last.clone() }),
         (Overlap::Skip, []) if row.verb == "send" => {

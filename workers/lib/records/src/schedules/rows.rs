@@ -15,6 +15,8 @@ use crate::db::{Records, RecordsError, clock_ms};
 use crate::leases::Term;
 use crate::{STEP_MAX, sql};
 
+const RECORDED_PAGE_MAX: usize = 4_000;
+
 /// One schedule of an object.
 struct Declared<'a> {
     name: String,
@@ -33,12 +35,11 @@ struct Before {
 
 pub(crate) async fn write(tx: &DatabaseTransaction, definitions: &Definitions) -> Result<(), RecordsError> {
     let now_ms = sql::number(tx, "SELECT {now_ms}", vec![]).await?.unwrap_or_else(clock_ms);
-    let before: Vec<Before> = sql::rows(tx, "SELECT name, spec, zone FROM tide_schedules", vec![]).await?;
-    let mut before: HashMap<String, Before> = before.into_iter().map(|row| (row.name.clone(), row)).collect();
+    let mut before = recorded(tx).await?;
     let mut rows: Vec<Vec<Value>> = Vec::new();
     for declared in declared(definitions) {
         let spec = serde_json::to_string(declared.rule.as_ref())?;
-        if before.remove(&declared.name).is_some_and(|old| old.spec == spec && old.zone == declared.zone) {
+        if before.remove(&declared.name).is_some_and(|(old, zone)| old == spec && zone == declared.zone) {
             continue;
         }
         let schedule = read(declared.rule.as_ref(), &declared.name, &declared.zone, now_ms)?;
@@ -65,10 +66,25 @@ pub(crate) async fn write(tx: &DatabaseTransaction, definitions: &Definitions) -
         "ON CONFLICT (name) DO UPDATE SET spec = excluded.spec, zone = excluded.zone, anchor_ms = excluded.anchor_ms,
         through_ms = excluded.through_ms, next_due_ms = excluded.next_due_ms, awaits = excluded.awaits";
     sql::insert_rows(tx, &head, &rows, tail).await?;
-    for gone in before.into_keys() {
-        sql::exec(tx, "DELETE FROM tide_schedules WHERE name = $1", vec![gone.into()]).await?;
+    let gone: Vec<String> = before.into_keys().collect();
+    for gone in gone.chunks(STEP_MAX) {
+        let text = format!("DELETE FROM tide_schedules WHERE name IN ({})", sql::list(1, gone.len()));
+        sql::exec(tx, &text, sql::values(gone)).await?;
     }
     Ok(())
+}
+
+/// Every schedule's rule and zone, read in pages: rows as they come from a driver take several times the memory.
+async fn recorded(tx: &DatabaseTransaction) -> Result<HashMap<String, (String, String)>, RecordsError> {
+    let page =
+        format!("SELECT name, spec, zone FROM tide_schedules WHERE name > $1 ORDER BY name LIMIT {RECORDED_PAGE_MAX}");
+    let (mut all, mut last) = (HashMap::new(), String::new());
+    loop {
+        let rows: Vec<Before> = sql::rows(tx, &page, vec![last.clone().into()]).await?;
+        let Some(row) = rows.last() else { return Ok(all) };
+        last.clone_from(&row.name);
+        all.extend(rows.into_iter().map(|row| (row.name, (row.spec, row.zone))));
+    }
 }
 
 /// SPEC §10, 10.

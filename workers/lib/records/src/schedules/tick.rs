@@ -12,7 +12,8 @@ use super::overlap::{self, Verdict};
 use super::{COLUMNS, ScheduleRow, alerts, due};
 use crate::db::{Records, RecordsError, clock_ms};
 use crate::leases::{Term, fence};
-use crate::{STEP_MAX, consoles, requests, sql};
+use crate::requests::{self, OfSchedule};
+use crate::{STEP_MAX, consoles, sql};
 
 /// Missed occurrences that are made up for one after the other wait so long before it is looked again whether the last one ended.
 pub(super) const AGAIN_MS: i64 = 1_000;
@@ -189,11 +190,10 @@ pub(super) async fn begin(
     if let [sync] = work.selector.syncs.as_slice() {
         work.console = consoles::owner_of_sync(tx, sync).await?;
     }
-    requests::insert_own(tx, &work, "schedule", now_ms).await?;
     let window_end_ms = rule.window_end(now_ms);
-    let text = "UPDATE tide_requests SET schedule = $2, window_end_ms = $3, window_stops = $4 WHERE id = $1";
-    let stops = i32::from(rule.stop_at_end && window_end_ms.is_some());
-    sql::exec(tx, text, vec![request.into(), due.name.clone().into(), window_end_ms.into(), stops.into()]).await?;
+    let stops = rule.stop_at_end && window_end_ms.is_some();
+    let of = OfSchedule { schedule: &due.name, window_end_ms, stops };
+    requests::insert_of_schedule(tx, &work, &of, now_ms).await?;
     Ok(Some(Fired { schedule: due.name.clone(), nominal_ms: begun.nominal_ms, request: id, missed: begun.missed }))
 }
 

@@ -57,6 +57,21 @@ pub async fn what_a_refresh_puts_in_effect_is_built_again(scene: &Scene) {
     assert!(scene.records.changed_since_build(&antivirus()).await.unwrap());
 }
 
+pub async fn a_refresh_has_nothing_to_do_until_somebody_applies(scene: &Scene) {
+    let awaits = async || scene.records.awaits_refresh(&[hq()]).await.unwrap();
+    scene.apply(FLEET).await;
+    assert!(!awaits().await, "its changes wait for none");
+    scene.apply(&weekly()).await;
+    assert!(awaits().await);
+    scene.records.activate(&[hq()]).await.unwrap();
+    assert!(!awaits().await, "nothing was applied since");
+    scene.apply(&weekly().replace("%DEST%/antivirus", "%DEST%/shield")).await;
+    assert!(awaits().await);
+    scene.records.activate(&[hq()]).await.unwrap();
+    assert!(!awaits().await);
+    assert_eq!(target_in_effect(scene).await, "%DEST%/shield");
+}
+
 pub async fn an_apply_may_put_everything_in_effect_itself(scene: &Scene) {
     scene.apply(&weekly()).await;
     scene.apply(&weekly().replace("%DEST%/antivirus", "%DEST%/shield")).await;
