@@ -1,11 +1,9 @@
-//! What only one scheduler does at a time, under a term that fences the others: firing schedules, sweeping, and telling sites
-//! their settings and their children's keys.
+//! What only one scheduler does at a time, under a term that fences the others: firing schedules and sweeping. Telling sites goes
+//! on beside it, under the same term.
 
-use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
-use records::{ControlToSend, Fleet, OwnEvent, RecordsError, Retirement, Settling, Term};
-use schemas::SubscriberName;
+use records::{OwnEvent, RecordsError, Retirement, Settling, Term};
 
 use crate::Tools;
 use crate::began::Began;
@@ -26,7 +24,6 @@ pub async fn run(tools: &Tools) -> anyhow::Result<()> {
         retired: None,
         settling: Settling::default(),
         look_again: Instant::now(),
-        children: None,
     };
     while !tools.shutdown.is_cancelled() {
         match leader.turn(tools).await {
@@ -34,6 +31,7 @@ pub async fn run(tools: &Tools) -> anyhow::Result<()> {
             Err(RecordsError::Fenced) => {
                 tracing::warn!("another scheduler leads now");
                 leader.term = None;
+                tools.term.send_replace(None);
                 tools.pause(tools.config.tick).await;
             }
             Err(error) => {
@@ -74,8 +72,6 @@ struct Leader {
     settling: Settling,
     /// When to look again for extractions that others wait for.
     look_again: Instant,
-    /// Who may fetch from whom, under the fleet's version.
-    children: Option<(u64, BTreeMap<SubscriberName, Vec<SubscriberName>>)>,
 }
 
 impl Leader {
@@ -96,6 +92,7 @@ impl Leader {
                 self.settling = Settling::default();
             }
         }
+        tools.term.send_replace(self.term.clone());
         let Some(term) = self.term.clone() else { return Ok(()) };
         self.settle(tools, &term).await?;
         if self.starts {
@@ -114,7 +111,6 @@ impl Leader {
             self.sweep(tools, &term).await?;
             self.close_windows(tools, &term).await?;
             self.look_for_extractions(tools, &term).await?;
-            self.tell(tools, &term).await?;
         }
         if self.retired.is_none_or(|at| at.elapsed() >= tools.config.retention.every()) {
             self.retired = Some(Instant::now());
@@ -200,35 +196,4 @@ impl Leader {
         self.look_again = begun + begun.elapsed() * LOOKING_SHARE;
         Ok(())
     }
-
-    async fn tell(&mut self, tools: &Tools, term: &Term) -> Result<(), RecordsError> {
-        let mut controls = tools.records.settings_to_send().await?;
-        let version = tools.records.version_in_effect().await?;
-        if self.children.as_ref().is_none_or(|(known, _)| *known != version) {
-            let fleet = tools.fleet().await?;
-            self.children = Some((fleet.version, children(&fleet)));
-        }
-        if let Some((_, children)) = &self.children {
-            controls.extend(tools.records.children_to_send(term, children).await?);
-        }
-        for control in controls {
-            self.send(tools, term, control).await?;
-        }
-        Ok(())
-    }
-
-    async fn send(&self, tools: &Tools, term: &Term, control: ControlToSend) -> Result<(), RecordsError> {
-        match tools.dispatcher.control(&control.subscriber, &control.control).await {
-            Ok(()) => tools.records.control_sent(term, &control).await,
-            Err(error) => {
-                tracing::warn!(subscriber = %control.subscriber, %error, "a control message was not published; it will be tried again");
-                Ok(())
-            }
-        }
-    }
-}
-
-fn children(fleet: &Fleet) -> BTreeMap<SubscriberName, Vec<SubscriberName>> {
-    let children = domain::site::children_by_subscriber(&fleet.definitions);
-    children.into_iter().map(|(parent, children)| (parent, children.into_iter().collect())).collect()
 }

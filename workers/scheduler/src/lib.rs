@@ -8,6 +8,7 @@ mod lead;
 mod plan;
 mod planner;
 mod retention;
+mod tell;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,8 +16,8 @@ use std::time::Duration;
 use dispatch::Dispatcher;
 use fleet::InEffect;
 use queue::Queue;
-use records::{Fleet, Records, RecordsError, Thresholds};
-use tokio::sync::Notify;
+use records::{Fleet, Records, RecordsError, Term, Thresholds};
+use tokio::sync::{Notify, watch};
 use tokio_util::sync::CancellationToken;
 
 pub use retention::Retention;
@@ -61,6 +62,8 @@ pub(crate) struct Tools {
     dispatcher: Arc<Dispatcher>,
     queue: Arc<dyn Queue>,
     fleet: InEffect,
+    /// Under which this scheduler leads, as far as it knows; the database knows better.
+    term: watch::Sender<Option<Term>>,
     /// Somebody stored a request in this process.
     asked: Notify,
     shutdown: CancellationToken,
@@ -85,8 +88,8 @@ pub async fn run(
     queue: Arc<dyn Queue>,
     shutdown: CancellationToken,
 ) -> anyhow::Result<()> {
-    let (fleet, asked) = (InEffect::default(), Notify::new());
-    let tools = Tools { config, records, dispatcher, queue, fleet, asked, shutdown };
-    tokio::try_join!(intake::run(&tools), planner::run(&tools), lead::run(&tools))?;
+    let (fleet, term, asked) = (InEffect::default(), watch::Sender::new(None), Notify::new());
+    let tools = Tools { config, records, dispatcher, queue, fleet, term, asked, shutdown };
+    tokio::try_join!(intake::run(&tools), planner::run(&tools), lead::run(&tools), tell::run(&tools))?;
     Ok(())
 }

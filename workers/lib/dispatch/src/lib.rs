@@ -95,6 +95,40 @@ impl Dispatcher {
         self.control_on(QueueName::Control(site.clone()), control).await
     }
 
+    /// Tells many sites something outside their lanes, in one batch. A result for each in order; there are no more after one that
+    /// could not reach the broker.
+    pub async fn controls(&self, controls: &[(&SubscriberName, &Control)]) -> Vec<Result<(), QueueError>> {
+        let (mut results, mut places, mut batch) = (Vec::new(), Vec::new(), Vec::new());
+        for (site, control) in controls {
+            match self.control_message(QueueName::Control((*site).clone()), control).await {
+                Ok((queue, message)) => {
+                    places.push((results.len(), queue));
+                    batch.push(message);
+                    results.push(Ok(()));
+                }
+                Err(error @ QueueError::Refused { .. }) => results.push(Err(error)),
+                Err(error) => {
+                    results.push(Err(error));
+                    break;
+                }
+            }
+        }
+        for ((place, queue), result) in places.into_iter().zip(self.queue.publish(batch).await) {
+            if result.is_err() {
+                self.declared.lock().await.remove(&queue);
+            }
+            results[place] = result;
+        }
+        results
+    }
+
+    /// Declared one at a time: jobs that are published meanwhile wait for one of them at most.
+    async fn control_message(&self, queue: QueueName, control: &Control) -> Result<(QueueName, Outgoing), QueueError> {
+        let body = serde_json::to_vec(control).map_err(|e| QueueError::Refused { reason: e.to_string() })?;
+        self.declare(&mut *self.declared.lock().await, &queue).await?;
+        Ok((queue.clone(), Outgoing::new(queue, body)))
+    }
+
     /// Asks whoever has this job to stop.
     pub async fn cancel(&self, job: JobId, lane: &Lane) -> Result<(), QueueError> {
         let queue = match lane {
@@ -105,13 +139,10 @@ impl Dispatcher {
     }
 
     async fn control_on(&self, queue: QueueName, control: &Control) -> Result<(), QueueError> {
-        let body = serde_json::to_vec(control).map_err(|e| QueueError::Refused { reason: e.to_string() })?;
-        let mut declared = self.declared.lock().await;
-        self.declare(&mut declared, &queue).await?;
-        let sent =
-            self.queue.publish(vec![Outgoing::new(queue.clone(), body)]).await.into_iter().next().unwrap_or(Ok(()));
+        let (queue, message) = self.control_message(queue, control).await?;
+        let sent = self.queue.publish(vec![message]).await.into_iter().next().unwrap_or(Ok(()));
         if sent.is_err() {
-            declared.remove(&queue);
+            self.declared.lock().await.remove(&queue);
         }
         sent
     }

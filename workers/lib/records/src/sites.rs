@@ -7,7 +7,7 @@ use sea_orm::{FromQueryResult, Value};
 
 use crate::db::{Records, RecordsError};
 use crate::leases::Term;
-use crate::sql;
+use crate::{STEP_MAX, sql};
 
 #[derive(Debug, Clone, FromQueryResult)]
 pub struct SiteRow {
@@ -105,8 +105,10 @@ impl Records {
 
     /// Settings that were not sent yet in this version.
     pub async fn settings_to_send(&self) -> Result<Vec<ControlToSend>, RecordsError> {
-        let text = "SELECT subscriber, version, settings FROM tide_settings WHERE version > sent_version";
-        let rows: Vec<SettingsRow> = sql::rows(self.reader(), text, vec![]).await?;
+        let text = format!(
+            "SELECT subscriber, version, settings FROM tide_settings WHERE version > sent_version ORDER BY subscriber LIMIT {STEP_MAX}"
+        );
+        let rows: Vec<SettingsRow> = sql::rows(self.reader(), &text, vec![]).await?;
         rows.into_iter()
             .map(|row| {
                 debug_assert!(row.version > 0);
@@ -138,6 +140,9 @@ impl Records {
             {
                 changed.push((parent.clone(), keys));
             }
+            if changed.len() == STEP_MAX {
+                break;
+            }
         }
         self.numbered(term, changed).await
     }
@@ -161,21 +166,24 @@ impl Records {
         Ok(out)
     }
 
-    /// The broker confirmed this control message.
-    pub async fn control_sent(&self, term: &Term, sent: &ControlToSend) -> Result<(), RecordsError> {
+    /// The broker confirmed these control messages.
+    pub async fn controls_sent(&self, term: &Term, sent: &[ControlToSend]) -> Result<(), RecordsError> {
         let tx = self.fenced(term).await?;
-        let name = Value::from(sent.subscriber.to_string());
-        match &sent.control {
-            Control::Settings(settings) => {
-                let text = "UPDATE tide_settings SET sent_version = $2 WHERE subscriber = $1 AND sent_version < $2";
-                sql::exec(&tx, text, vec![name, (settings.version as i64).into()]).await?;
+        for ControlToSend { subscriber, control } in sent {
+            let name = Value::from(subscriber.to_string());
+            match control {
+                Control::Settings(settings) => {
+                    let text = "UPDATE tide_settings SET sent_version = $2 WHERE subscriber = $1 AND sent_version < $2";
+                    sql::exec(&tx, text, vec![name, (settings.version as i64).into()]).await?;
+                }
+                Control::Children { version, children } => {
+                    let text =
+                        "UPDATE tide_sites SET children_sent = $3 WHERE subscriber = $1 AND children_version = $2";
+                    let keys = serde_json::to_string(children)?;
+                    sql::exec(&tx, text, vec![name, (*version as i64).into(), keys.into()]).await?;
+                }
+                Control::Cancel { .. } | Control::Pause { .. } | Control::Resume { .. } => {}
             }
-            Control::Children { version, children } => {
-                let text = "UPDATE tide_sites SET children_sent = $3 WHERE subscriber = $1 AND children_version = $2";
-                let keys = serde_json::to_string(children)?;
-                sql::exec(&tx, text, vec![name, (*version as i64).into(), keys.into()]).await?;
-            }
-            Control::Cancel { .. } | Control::Pause { .. } | Control::Resume { .. } => {}
         }
         tx.commit().await?;
         Ok(())

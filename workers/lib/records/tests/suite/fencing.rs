@@ -82,12 +82,12 @@ impl Scene {
             }
             "control" => {
                 let owed = records.settings_to_send().await?;
-                records.control_sent(term, &owed[0]).await
+                records.controls_sent(term, &owed[..1]).await
             }
             _ => {
                 let children = [("region".try_into().unwrap(), vec!["paris".try_into().unwrap()])].into();
                 let owed = records.children_to_send(term, &children).await?;
-                records.control_sent(term, &owed[0]).await
+                records.controls_sent(term, &owed[..1]).await
             }
         }
     }
@@ -174,7 +174,7 @@ pub async fn what_an_earlier_leader_sends_late_is_older(scene: &Scene) {
     scene.force("UPDATE tide_leases SET until_ms = 1").await;
     let current = scene.term().await;
     let owed = scene.records.children_to_send(&current, &children).await.unwrap();
-    scene.records.control_sent(&current, &owed[0]).await.unwrap();
+    scene.records.controls_sent(&current, &owed[..1]).await.unwrap();
     assert!(number(owed) > late);
     assert!(scene.records.children_to_send(&current, &children).await.unwrap().is_empty(), "it is told");
 }

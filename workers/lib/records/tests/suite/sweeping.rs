@@ -120,7 +120,7 @@ pub async fn a_site_that_lost_its_settings_is_told_them_again(scene: &Scene) {
     };
     let Some(told) = owed().await else { panic!("its first settings") };
     let Control::Settings(settings) = &told.control else { panic!("{told:?}") };
-    scene.records.control_sent(&scene.term().await, &told).await.unwrap();
+    scene.records.controls_sent(&scene.term().await, std::slice::from_ref(&told)).await.unwrap();
     paris.settings_version = settings.version;
     scene.records.presence(&paris).await.unwrap();
     assert!(owed().await.is_none(), "it has them");

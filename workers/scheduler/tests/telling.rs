@@ -1,0 +1,102 @@
+//! Telling sites goes on beside everything else that a leader does.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use dispatch::Dispatcher;
+use queue::local::LocalQueue;
+use queue::{Address, Consumer, Outgoing, Queue, QueueError};
+use records::Records;
+use schemas::QueueName;
+use tokio::sync::Notify;
+use tokio_util::sync::CancellationToken;
+
+const FLEET: &str = "
+distributors: { hq: {} }
+distributions:
+  a: { distributor: hq, type: file, sources: [ { path: /srv/a } ], target: /srv/t, mode: mirror, build: { every: 7d } }
+channels: { c: { distributions: [a], send: never, subscriptions: [paris, lyon] } }
+subscribers: { paris: { extract: never }, lyon: { extract: never } }
+";
+
+/// Confirms nothing that is for a site's ears; says when it is asked to.
+struct Deaf {
+    inner: Arc<LocalQueue>,
+    asked: Arc<Notify>,
+}
+
+#[async_trait]
+impl Queue for Deaf {
+    async fn declare(&self, queue: &QueueName) -> Result<(), QueueError> {
+        self.inner.declare(queue).await
+    }
+
+    async fn publish(&self, messages: Vec<Outgoing>) -> Vec<Result<(), QueueError>> {
+        if messages.iter().any(|message| matches!(message.to, Address::Queue(QueueName::Control(_)))) {
+            self.asked.notify_one();
+            std::future::pending::<()>().await;
+        }
+        self.inner.publish(messages).await
+    }
+
+    async fn consume(&self, queue: &QueueName, prefetch: u16) -> Result<Consumer, QueueError> {
+        self.inner.consume(queue, prefetch).await
+    }
+
+    async fn depth(&self, queue: &QueueName) -> Result<u64, QueueError> {
+        self.inner.depth(queue).await
+    }
+
+    async fn delete(&self, queue: &QueueName) -> Result<(), QueueError> {
+        self.inner.delete(queue).await
+    }
+
+    fn survives_restart(&self) -> bool {
+        false
+    }
+
+    async fn close(&self) {
+        self.inner.close().await;
+    }
+}
+
+async fn applied(directory: &tempfile::TempDir) -> Records {
+    let records = Records::open(&format!("sqlite://{}/r.sqlite", directory.path().display())).await.unwrap();
+    records.migrate().await.unwrap();
+    let fleet = records.fleet().await.unwrap();
+    let declared = domain::definitions::parse(&[("fleet.yaml".to_owned(), FLEET.to_owned())]).unwrap();
+    let accepted = domain::definitions::validate(&declared, &fleet.definitions).unwrap();
+    records.apply(&accepted, fleet.version, None).await.unwrap();
+    records
+}
+
+async fn soon<T>(future: impl Future<Output = T>) -> T {
+    tokio::time::timeout(Duration::from_secs(20), future).await.expect("within 20 s")
+}
+
+#[tokio::test]
+async fn sites_that_cannot_be_told_anything_make_no_schedule_late() {
+    let directory = tempfile::tempdir().unwrap();
+    let records = applied(&directory).await;
+    let asked = Arc::new(Notify::new());
+    let queue: Arc<dyn Queue> = Arc::new(Deaf { inner: LocalQueue::new(), asked: asked.clone() });
+    let stop = CancellationToken::new();
+    let dispatcher = Dispatcher::new(records.clone(), queue.clone());
+    let config = scheduler::Config::default();
+    let running = tokio::spawn(scheduler::run(config, records.clone(), dispatcher, queue, stop.clone()));
+    soon(asked.notified()).await;
+
+    let due = "UPDATE tide_schedules SET next_due_ms = 1, anchor_ms = anchor_ms - 700000000, through_ms = through_ms - 700000000
+        WHERE name = 'build/a'";
+    records.force_for_tests(due).await.unwrap();
+    let fired = "SELECT COUNT(*) FROM occurrences WHERE schedule = 'build/a'";
+    soon(async {
+        while records.query(fired).await.unwrap().rows[0][0] != 1 {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    })
+    .await;
+    stop.cancel();
+    soon(running).await.unwrap().unwrap();
+}
