@@ -4,6 +4,8 @@ use sea_orm::{ConnectionTrait, DatabaseBackend, DbErr, FromQueryResult, Statemen
 
 /// Bound values that a statement takes at most on either database, with room for a few beside the rows.
 const BINDS_MAX: usize = 30_000;
+/// To bind a value by its name SQLite goes through the names of those before it: two short statements cost less than a long one.
+const SQLITE_BINDS_MAX: usize = 500;
 
 pub(crate) async fn exec(c: &impl ConnectionTrait, text: &str, values: Vec<Value>) -> Result<u64, DbErr> {
     Ok(c.execute_raw(statement(c, text, values)).await?.rows_affected())
@@ -92,7 +94,14 @@ pub(crate) fn rows_per_statement(columns: usize) -> usize {
     BINDS_MAX / columns
 }
 
-/// Runs `head (rows…) tail` in as few statements as the bind limits allow.
+fn rows_at_a_time(c: &impl ConnectionTrait, columns: usize) -> usize {
+    match c.get_database_backend() {
+        DatabaseBackend::Sqlite => (SQLITE_BINDS_MAX / columns).max(1),
+        _ => rows_per_statement(columns),
+    }
+}
+
+/// Runs `head (rows…) tail` in as few statements as is good.
 pub(crate) async fn insert_rows(
     c: &impl ConnectionTrait,
     head: &str,
@@ -101,7 +110,7 @@ pub(crate) async fn insert_rows(
 ) -> Result<u64, DbErr> {
     let mut affected = 0;
     let Some(columns) = rows.first().map(Vec::len) else { return Ok(0) };
-    for part in rows.chunks(rows_per_statement(columns)) {
+    for part in rows.chunks(rows_at_a_time(c, columns)) {
         let text = format!("{head} VALUES {} {tail}", tuples(1, part.len(), columns));
         affected += exec(c, &text, part.concat()).await?;
     }
@@ -116,7 +125,7 @@ pub(crate) async fn with_rows(
     rest: &str,
 ) -> Result<u64, DbErr> {
     let mut affected = 0;
-    for part in rows.chunks(rows_per_statement(columns.len())) {
+    for part in rows.chunks(rows_at_a_time(c, columns.len())) {
         let values = tuples(1, part.len(), columns.len());
         let text = format!("WITH v({}) AS (VALUES {values}) {rest}", columns.join(","));
         affected += exec(c, &text, part.concat()).await?;
