@@ -263,8 +263,14 @@ impl Run {
         self.fleet.await_number("the publishing of every job", unpublished, 0, PLANNED_TIME);
     }
 
+    /// One that was started just now would say that a signal came before its services.
     fn stop_all(&mut self) {
         for name in SCHEDULERS {
+            let of_now = format!(":{}/", self.fleet.process(name).pid());
+            until("the scheduler that is to stop is ready", START, || {
+                let log = self.fleet.process(name).log_text();
+                log.lines().any(|line| line.contains(": ready") && line.contains(&of_now)).then_some(())
+            });
             assert_eq!(self.fleet.stop(name), Some(0), "{name} did not end in order");
         }
     }

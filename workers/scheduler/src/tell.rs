@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use records::{ControlToSend, Fleet, RecordsError, Term};
+use records::{ControlToSend, Fleet, RecordsError, STEP_MAX, Term};
 use schemas::SubscriberName;
 
 use crate::Tools;
@@ -20,8 +20,9 @@ pub async fn run(tools: &Tools) -> anyhow::Result<()> {
             None => Ok(0),
         };
         match told {
-            Ok(0) => {}
-            Ok(_) => continue,
+            // There may be more.
+            Ok(told) if told >= STEP_MAX => continue,
+            Ok(_) => {}
             // Whoever leads now tells it.
             Err(RecordsError::Fenced) => {}
             Err(error) => tracing::warn!(%error, "what sites must know could not be looked up or recorded; trying on"),
