@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex};
 use std::time::Duration;
 
-use package::tree::{self, FrameFault, Frames, Install, Installed, Progress, TreeError};
+use package::tree::{FrameFault, Frames, Installed, TreeError};
 
 use super::support::*;
 
@@ -18,20 +18,8 @@ fn numbers() -> Vec<u8> {
 }
 
 fn mirror(site: &Site, revision: &Revision, frames: &dyn Frames, cancel: &AtomicBool) -> Result<Installed, TreeError> {
-    tree::mirror(&Install {
-        target: &site.target(),
-        state_dir: &site.state_dir(),
-        revision: revision.at,
-        index: &revision.index,
-        policy: &site.policy,
-        frames,
-        adopt: site.adopt,
-        pin: site.pin,
-        unchanged: site.unchanged,
-        cancel,
-        progress: &Progress::default(),
-        observe: &|_| Ok(()),
-    })
+    let places = (&*site.target(), &*site.state_dir());
+    call(MIRROR, places, site, (revision, frames), cancel, &|_| Ok(()))
 }
 
 /// Gives nothing until two writers have asked at once.

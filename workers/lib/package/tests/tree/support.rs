@@ -313,20 +313,7 @@ pub fn install_at(
     revision: &Revision,
     observe: &(dyn Fn(Step) -> std::io::Result<()> + Sync),
 ) -> Result<Installed, TreeError> {
-    way(&Install {
-        target,
-        state_dir,
-        revision: revision.at,
-        index: &revision.index,
-        policy: &site.policy,
-        frames: revision,
-        adopt: site.adopt,
-        pin: site.pin,
-        unchanged: site.unchanged,
-        cancel: &AtomicBool::new(false),
-        progress: &Progress::default(),
-        observe,
-    })
+    call(way, (target, state_dir), site, (revision, revision), &AtomicBool::new(false), observe)
 }
 
 pub fn prepare_at(
@@ -336,19 +323,31 @@ pub fn prepare_at(
     revision: &Revision,
     cancel: &AtomicBool,
 ) -> Result<bool, TreeError> {
-    tree::prepare(&Install {
+    call(tree::prepare, (target, state_dir), site, (revision, revision), cancel, &|_| Ok(()))
+}
+
+/// The revision goes with where its frames come from.
+pub fn call<T>(
+    way: fn(&Install) -> Result<T, TreeError>,
+    (target, state_dir): (&Path, &Path),
+    site: &Site,
+    (revision, frames): (&Revision, &dyn Frames),
+    cancel: &AtomicBool,
+    observe: &(dyn Fn(Step) -> std::io::Result<()> + Sync),
+) -> Result<T, TreeError> {
+    way(&Install {
         target,
         state_dir,
         revision: revision.at,
         index: &revision.index,
         policy: &site.policy,
-        frames: revision,
+        frames,
         adopt: site.adopt,
         pin: site.pin,
         unchanged: site.unchanged,
         cancel,
         progress: &Progress::default(),
-        observe: &|_| Ok(()),
+        observe,
     })
 }
 
