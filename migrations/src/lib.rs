@@ -12,6 +12,7 @@ mod m0050_consoles;
 mod m0051_sync_views;
 mod m0052_sync_targets;
 mod m0053_refreshed_version;
+mod m0054_forgets;
 mod migrator;
 mod sql;
 
@@ -27,7 +28,7 @@ trait Migration: Send + Sync {
 }
 
 /// In the order in which they run; a new one comes last.
-const ALL: [&dyn Migration; 11] = [
+const ALL: [&dyn Migration; 12] = [
     &m0001_tables::Tables,
     &m0002_views::Views,
     &m0010_limits::SCRIPT,
@@ -39,4 +40,5 @@ const ALL: [&dyn Migration; 11] = [
     &m0051_sync_views::SCRIPT,
     &m0052_sync_targets::SCRIPT,
     &m0053_refreshed_version::SCRIPT,
+    &m0054_forgets::SCRIPT,
 ];

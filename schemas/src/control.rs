@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::{JobId, Lane, Settings, SubscriberName};
+use crate::{JobId, Lane, Settings, StoreId, SubscriberName};
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "generate", derive(schemars::JsonSchema))]
@@ -25,6 +25,10 @@ pub enum Control {
     Children {
         version: u64,
         children: Vec<ChildKey>,
+    },
+    /// Distributions that were deleted: nothing of them is kept any more. What was extracted stays.
+    Forget {
+        stores: Vec<StoreId>,
     },
 }
 

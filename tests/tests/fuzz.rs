@@ -1,9 +1,10 @@
 //! The functions that cargo-fuzz runs for hours, run for some seconds on the ordinary compiler: seeds that were changed in
-//! ways drawn from a fixed number, the same ones every time.
+//! ways drawn from a fixed number, the same ones every time, and in ways drawn anew. TIDEGATE_SEED repeats those.
 
 use std::fs;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
+use std::time::SystemTime;
 
 use tests::chance::Chance;
 use tests::program::repository;
@@ -60,13 +61,22 @@ fn change(bytes: &mut Vec<u8>, seeds: &[Vec<u8>], chance: &mut Chance) {
     }
 }
 
+fn seed() -> u64 {
+    let told = std::env::var("TIDEGATE_SEED").ok().and_then(|text| text.parse().ok());
+    let seed = told.unwrap_or_else(|| {
+        SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).expect("after 1970").as_nanos() as u64
+    });
+    println!("TIDEGATE_SEED={seed}");
+    seed
+}
+
 fn run(name: &str) {
     let (_, target, inputs) = targets::TARGETS.into_iter().find(|(of, ..)| *of == name).expect("a target");
     let seeds = seeds(name);
     seeds.iter().for_each(|seed| target(seed));
-    let mut chance = Chance::new(0x7469_6465_6761_7465);
+    let (mut same, mut other) = (Chance::new(0x7469_6465_6761_7465), Chance::new(seed()));
     for number in 0..inputs {
-        let input = changed(&seeds, &mut chance);
+        let input = changed(&seeds, if number % 2 == 0 { &mut same } else { &mut other });
         if catch_unwind(AssertUnwindSafe(|| target(&input))).is_err() {
             let kept = std::env::temp_dir().join(format!("tidegate-fuzz-{name}-{number}"));
             fs::write(&kept, &input).unwrap();

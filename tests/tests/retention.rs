@@ -58,13 +58,25 @@ impl Stage {
 
     /// Another content stands at the source, and is built.
     fn build(&mut self, variant: usize) {
+        self.put(variant);
+        self.cli().wait(&["build", "files"]);
+        let newest = self.cli().number("SELECT COALESCE(MAX(revision), 0) FROM revisions") as u64;
+        self.built_from.entry(newest).or_insert(variant);
+    }
+
+    fn put(&mut self, variant: usize) {
+        self.idle();
         let place = source(self.folder.path(), "files");
         let _ = std::fs::remove_dir_all(&place);
         std::fs::create_dir_all(place.parent().unwrap()).unwrap();
         copy(&variant_at(self.folder.path(), variant), &place);
-        self.cli().wait(&["build", "files"]);
-        let newest = self.cli().number("SELECT COALESCE(MAX(revision), 0) FROM revisions") as u64;
-        self.built_from.entry(newest).or_insert(variant);
+    }
+
+    /// Nobody waits for it.
+    fn build_beside_a_collection(&mut self, variant: usize) {
+        self.put(variant);
+        self.cli().ok(&["build", "files"]);
+        self.cli().ok(&["gc", "--force"]);
     }
 
     fn kill(&mut self) {
@@ -74,11 +86,10 @@ impl Stage {
     }
 
     fn act(&mut self) {
+        let variant = self.chance.below(VARIANTS);
         match self.chance.below(8) {
-            0..=2 => {
-                let variant = self.chance.below(VARIANTS);
-                self.build(variant);
-            }
+            0 | 1 => self.build(variant),
+            2 => self.build_beside_a_collection(variant),
             3 | 4 => drop(self.cli().ok(&["send", CHANNEL])),
             5 => drop(self.cli().ok(&["gc"])),
             6 => drop(self.cli().ok(&["gc", "--force"])),
@@ -119,6 +130,11 @@ impl Stage {
         folders.first().map_or(origin.join("none yet"), |entry| entry.path())
     }
 
+    /// The distribution's folder at a site.
+    fn store_at(&self, site: &str) -> PathBuf {
+        data(self.folder.path()).join("sites").join(site).join("store").join(self.store().file_name().unwrap())
+    }
+
     fn idle(&self) {
         let open = "SELECT COUNT(*) FROM jobs WHERE state IN ('waiting', 'queued', 'running')";
         until("the end of every job", PATIENCE, || (self.cli().number(open) == 0).then_some(()));
@@ -145,6 +161,7 @@ fn nothing_live_is_ever_missing_and_nothing_dead_is_left() {
     assert!(failed.is_empty(), "{failed:?}");
     every_kept_revision_can_be_installed(&stage);
     nothing_dead_is_left(&stage);
+    nothing_is_left_of_a_deleted_distribution(&stage);
     let again = "SELECT COUNT(*) FROM job_history WHERE event = 'retry' AND detail LIKE '%content-condemned%'";
     let retired = "SELECT COUNT(*) FROM revisions WHERE state = 'retired'";
     let (again, retired) = (stage.cli().number(again), stage.cli().number(retired));
@@ -167,17 +184,20 @@ fn every_kept_revision_can_be_installed(stage: &Stage) {
     }
 }
 
-/// Sites that have the newest hold no more than they may; then the origin holds what they and the rule keep, and no object more.
+/// Sites that have the newest hold no more than they may; then the origin holds what they and the rule keep, and no object more. Nobody
+/// asks for a collection: it happens by itself.
 fn nothing_dead_is_left(stage: &Stage) {
     stage.cli().wait(&["send", CHANNEL]);
     stage.cli().wait(&["extract", "paris"]);
     stage.idle();
     for site in STORES {
-        let store = data(stage.folder.path()).join("sites").join(site).join("store");
-        let held =
-            || std::fs::read_dir(store.join(stage.store().file_name().unwrap()).join("headers")).map(Iterator::count);
+        let store = stage.store_at(site);
+        let held = || std::fs::read_dir(store.join("headers")).map(Iterator::count);
         until(&format!("no more than {MAX_REVISIONS} revisions and the installed one at {site}"), PATIENCE, || {
             (held().is_ok_and(|count| count <= MAX_REVISIONS + 1)).then_some(())
+        });
+        until(&format!("nothing that no header at {site} leads to"), PATIENCE, || {
+            unled_to(&store).is_empty().then_some(())
         });
     }
     let all_gone = || {
@@ -192,10 +212,39 @@ fn nothing_dead_is_left(stage: &Stage) {
             let dead: Vec<_> = there.difference(&live).collect();
             panic!("left: {dead:?}\n{}", stage.cli().ok(&["gc", "--dry-run"]));
         }
-        stage.cli().ok(&["gc"]);
         std::thread::sleep(Duration::from_millis(300));
     }
     assert!(stage.kept().len() <= 2 * MAX_REVISIONS + STORES.len(), "{:?}", stage.kept());
+}
+
+/// What was extracted stays.
+fn nothing_is_left_of_a_deleted_distribution(stage: &Stage) {
+    let (origin, target) = (stage.store(), target(stage.folder.path(), "paris", "files"));
+    let files = std::fs::read_dir(&target).unwrap().count();
+    let stores: Vec<PathBuf> = STORES.iter().map(|site| stage.store_at(site)).chain([origin]).collect();
+    let without = TwoTiers::of(&[]).write(stage.folder.path());
+    stage.cli().ok(&["apply", "-f", &without, "--prune"]);
+    for store in stores {
+        until(&format!("nothing in {}", store.display()), PATIENCE, || objects(&store).is_empty().then_some(()));
+    }
+    assert!(files > 0 && std::fs::read_dir(&target).unwrap().count() == files);
+}
+
+/// Indexes and packs of a site that none of its headers names.
+fn unled_to(store: &Path) -> BTreeSet<PathBuf> {
+    let headers = std::fs::read_dir(store.join("headers")).unwrap().flatten();
+    let headers = headers.filter_map(|entry| serde_json::from_slice::<Header>(&std::fs::read(entry.path()).ok()?).ok());
+    let named: BTreeSet<String> = headers
+        .flat_map(|header| header.packs.into_iter().map(|pack| pack.digest).chain([header.index.digest]))
+        .map(|digest| digest.to_string())
+        .collect();
+    let mut all = objects(store);
+    all.retain(|path| {
+        let folder = path.parent().and_then(Path::file_name).unwrap_or_default();
+        let digest = path.file_stem().unwrap_or_default().to_string_lossy();
+        (folder == "packs" || folder == "indexes") && !named.contains(&*digest)
+    });
+    all
 }
 
 fn start(folder: &Path) -> Up {
@@ -246,8 +295,8 @@ fn patches_among(store: &Path, kept: &[(u64, String)]) -> BTreeSet<PathBuf> {
 
 fn objects(store: &Path) -> BTreeSet<PathBuf> {
     let mut all = BTreeSet::new();
-    for kind in std::fs::read_dir(store).unwrap().flatten() {
-        all.extend(std::fs::read_dir(kind.path()).unwrap().flatten().map(|entry| entry.path()));
+    for kind in std::fs::read_dir(store).into_iter().flatten().flatten() {
+        all.extend(std::fs::read_dir(kind.path()).into_iter().flatten().flatten().map(|entry| entry.path()));
     }
     all
 }

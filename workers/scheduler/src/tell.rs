@@ -1,5 +1,5 @@
-//! What sites must know, told by the scheduler that leads: their settings, and which children may fetch from them. It goes on beside
-//! the ticks: a change for thousands of sites makes no schedule late, and costs nobody the lease.
+//! What sites must know, told by the scheduler that leads: their settings, which children may fetch from them, and which distributions
+//! are gone. It goes on beside the ticks: a change for thousands of sites makes no schedule late, and costs nobody the lease.
 
 use std::collections::BTreeMap;
 
@@ -41,6 +41,7 @@ impl Teller {
     /// A step of it; how many were told.
     async fn turn(&mut self, tools: &Tools, term: &Term) -> Result<usize, RecordsError> {
         let mut controls = tools.records.settings_to_send().await?;
+        controls.extend(tools.records.forgets_to_send().await?);
         let version = tools.records.version_in_effect().await?;
         if self.children.as_ref().is_none_or(|(known, _)| *known != version) {
             let fleet = tools.fleet().await?;

@@ -1,4 +1,4 @@
-//! Cancels, pauses, settings and children's keys, read outside the slots and before any job. It knows no lane's state:
+//! Cancels, pauses, settings, children's keys and what is gone, read outside the slots and before any job. It knows no lane's state:
 //! what it reads becomes an order.
 
 use std::sync::Arc;
@@ -94,7 +94,7 @@ impl ControlLoop {
                 return Err(Fault::permanent("wrong-lane", format!("{lane} is not a lane of {}", self.site)));
             }
             Control::Settings(settings) => &settings.subscriber,
-            Control::Cancel { .. } | Control::Children { .. } => return Ok(control),
+            Control::Cancel { .. } | Control::Children { .. } | Control::Forget { .. } => return Ok(control),
         };
         if *owner == self.site {
             return Ok(control);
@@ -109,6 +109,7 @@ impl ControlLoop {
             Control::Resume { lane } => self.orders.set_paused(lane, false).await,
             Control::Settings(settings) => self.orders.put_settings(&settings).await,
             Control::Children { version, children } => self.orders.put_children(version, children).await,
+            Control::Forget { stores } => self.orders.forget(&stores).await,
         }
     }
 

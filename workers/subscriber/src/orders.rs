@@ -1,4 +1,4 @@
-//! What is in force at this site: settings, pauses, cancels, children. Every change is in the journal before it counts.
+//! What is in force at this site: settings, pauses, cancels, children, distributions that are gone. Every change is in the journal before it counts.
 //! It knows no queue: who brings a change is not its business.
 
 use std::collections::{BTreeSet, HashMap};
@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use schemas::{ChildKey, JobId, Lane, Settings};
+use schemas::{ChildKey, JobId, Lane, Settings, StoreId};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
@@ -27,6 +27,8 @@ pub struct InForce {
     pub control_read: bool,
     /// Grows with every cancel, so that a waiting lane looks again.
     pub cancels: u64,
+    /// Grows with every distribution that is gone.
+    pub forgets: u64,
 }
 
 /// What a transfer needs of the settings.
@@ -119,6 +121,13 @@ impl Orders {
         if self.journal.put_children(&children).await? {
             self.serve(&children);
         }
+        Ok(())
+    }
+
+    /// Nothing more is noted of these distributions; what is kept of them goes behind the caller's back.
+    pub async fn forget(&self, stores: &[StoreId]) -> Result<(), JournalError> {
+        self.journal.note_gone(stores).await?;
+        self.in_force.send_modify(|f| f.forgets += stores.len() as u64);
         Ok(())
     }
 

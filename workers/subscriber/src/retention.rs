@@ -1,5 +1,5 @@
 //! What a site keeps: when a revision has come or was extracted, those beyond what is kept go; now and then what had stayed, or
-//! had come, for a child's sake. It knows no network; what went can be fetched again.
+//! had come, for a child's sake; and all of a distribution that is gone. It knows no network; what went can be fetched again.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -89,11 +89,17 @@ impl Retention {
         self.settled.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Looks again once in `every`, for what only a child had asked for: nobody comes back for it.
+    /// Looks again once in `every`, for what only a child had asked for, and at once when a distribution is gone: nobody comes
+    /// back for it.
     pub fn look_every(&self, site: &Arc<Site>, every: Duration, stop: CancellationToken) {
         let (site, every) = (site.clone(), every.max(LOOK_EVERY_MIN));
         self.sweeps.spawn(async move {
-            while stop.run_until_cancelled(tokio::time::sleep(every)).await.is_some() {
+            let mut in_force = site.orders.watch();
+            let mut forgets = in_force.borrow().forgets;
+            loop {
+                let told = async { in_force.wait_for(|now| now.forgets != forgets).await.map(|now| now.forgets) };
+                let Some(told) = stop.run_until_cancelled(tokio::time::timeout(every, told)).await else { return };
+                forgets = told.ok().and_then(Result::ok).unwrap_or(forgets);
                 if let Err(error) = site.retention.look_again(&site).await {
                     tracing::warn!(?error, "what is beyond the limits could not be dropped");
                 }
@@ -107,11 +113,34 @@ impl Retention {
                 self.try_settle(site, id, Some(keep)).await?;
             }
         }
+        for (id, gone) in unneeded(site).await? {
+            site.upstreams.forget(id);
+            if !gone || !self.forget(site, id).await? {
+                self.let_go(site, id, None).await?;
+            }
+        }
         Ok(())
+    }
+
+    /// All of a distribution that is gone, unless a job in hand is about it.
+    async fn forget(&self, site: &Arc<Site>, id: StoreId) -> Result<bool, Halt> {
+        let _alone = self.alone.lock().await;
+        if site.journal.is_downloading(id).await? || !site.journal.headers_in_hand(id).await?.is_empty() {
+            return Ok(false);
+        }
+        let store = site.depot.store.clone();
+        let bytes_freed = blocking(move || store.forget(id).map_err(store_fault)).await??;
+        tracing::info!(store = %id, bytes_freed, "a distribution that is gone was forgotten");
+        Ok(true)
     }
 
     /// Before the revision with this `index` comes: everything goes that it does not share, and that no job in hand needs.
     pub async fn make_room(&self, site: &Arc<Site>, id: StoreId, index: Digest) -> Result<(), Halt> {
+        self.let_go(site, id, Some(index)).await
+    }
+
+    /// Everything goes that no job in hand needs and no child has asked for lately, but for the content of one index.
+    async fn let_go(&self, site: &Arc<Site>, id: StoreId, but: Option<Digest>) -> Result<(), Halt> {
         let alone = self.alone.lock().await;
         let needed = site.journal.headers_in_hand(id).await?;
         let store = site.depot.store.clone();
@@ -119,7 +148,7 @@ impl Retention {
             for (digest, header) in store.headers(id).map_err(store_fault)? {
                 if !needed.contains(&digest) && !is_being_served(&store, id, digest, &header) {
                     store.drop_header(id, digest).map_err(store_fault)?;
-                    if header.index.digest != index {
+                    if but != Some(header.index.digest) {
                         store.drop_index(id, header.index.digest).map_err(store_fault)?;
                     }
                 }
@@ -215,6 +244,15 @@ fn held_now(revisions: Vec<u64>) -> HeldRevisions {
 
 fn is_being_served(store: &Store, id: StoreId, header: Digest, of: &Header) -> bool {
     store.is_being_served(&Key::header(id, header)) || store.is_being_served(&Key::index(id, of.index.digest))
+}
+
+/// Distributions in the store that no job here was about, and those that are gone.
+async fn unneeded(site: &Arc<Site>) -> Result<Vec<(StoreId, bool)>, Halt> {
+    let store = site.depot.store.clone();
+    let stores = blocking(move || store.stores().map_err(store_fault)).await??;
+    let known = site.journal.stores().await?;
+    let gone = |id: StoreId| known.get(&id).copied();
+    Ok(stores.into_iter().filter(|id| gone(*id) != Some(false)).map(|id| (id, gone(id).is_some())).collect())
 }
 
 /// The header of what stands in the distribution's target.

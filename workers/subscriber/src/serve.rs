@@ -5,6 +5,7 @@ mod children;
 mod connection;
 mod content;
 mod gate;
+mod in_hand;
 mod known;
 mod outflow;
 mod places;

@@ -302,17 +302,28 @@ async fn a_journal_of_a_later_version_is_refused() {
 }
 
 #[tokio::test]
-async fn a_journal_of_the_first_version_is_brought_up_to_date() {
+async fn a_journal_of_an_earlier_version_is_brought_up_to_date() {
+    const TO_2: &str = "ALTER TABLE stores DROP COLUMN gone; PRAGMA user_version = 2;";
+    const TO_1: &str = "DROP INDEX jobs_after; ALTER TABLE stores DROP COLUMN keep; PRAGMA user_version = 1;";
+    for back in [TO_2.to_owned(), TO_2.to_owned() + TO_1] {
+        is_brought_up_to_date(back).await;
+    }
+}
+
+async fn is_brought_up_to_date(back: String) {
     let f = Fixture::new().await;
     f.journal.close().await;
     let path = f.dir.path().join("journal.sqlite");
     let pool = sqlx::SqlitePool::connect(&format!("sqlite://{}", path.display())).await.unwrap();
-    let back = "DROP INDEX jobs_after; ALTER TABLE stores DROP COLUMN keep; PRAGMA user_version = 1";
-    sqlx::raw_sql(back).execute(&pool).await.unwrap();
+    sqlx::raw_sql(sqlx::AssertSqlSafe(back)).execute(&pool).await.unwrap();
     pool.close().await;
     let journal = Journal::open(&path).await.unwrap();
     let (store, keep) = (StoreId(Default::default()), Keep { revisions: 3, from: 2, delete_first: false });
     journal.note_keep(store, keep).await.unwrap();
     assert_eq!(journal.keeps().await.unwrap(), [(store, keep)]);
+    journal.note_gone(&[store]).await.unwrap();
+    journal.note_keep(store, keep).await.unwrap();
+    assert_eq!(journal.keeps().await.unwrap(), [], "what a late job says of it is not noted");
+    assert_eq!(journal.stores().await.unwrap(), BTreeMap::from([(store, true)]));
     journal.close().await;
 }

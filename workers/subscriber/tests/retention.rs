@@ -171,6 +171,28 @@ async fn where_there_is_room_for_one_the_old_goes_before_the_new_comes() {
 }
 
 #[tokio::test]
+async fn nothing_is_kept_of_a_distribution_that_is_gone_but_what_was_extracted() {
+    let mut world = World::new().await;
+    let all = revisions(&world, 2).await;
+    let mut config = world.config();
+    config.served_kept = Duration::from_secs(1);
+    let site = world.start_with(config);
+    world.subscribe().await;
+    world.publish(&kept(send_then_extract("first", 1, all[0].store, all[0].revision), keep(3))).await;
+    world.end_of(job("first-extract")).await;
+    world.control(&Control::Forget { stores: vec![all[0].store] }).await;
+    shrinks_to(&world, 0).await;
+    assert_eq!(content(&world.target()), content(&all[0].tree));
+    // One that was under way comes to its end, and leaves nothing either.
+    world.publish(&kept(send_then_extract("late", 2, all[1].store, all[1].revision), keep(3))).await;
+    world.end_of(job("late-extract")).await;
+    assert_eq!(content(&world.target()), content(&all[1].tree));
+    shrinks_to(&world, 0).await;
+    assert!(!store(&world).join(all[0].store.to_string()).exists());
+    site.stop().await;
+}
+
+#[tokio::test]
 async fn a_site_that_died_before_it_made_room_does_so_at_its_next_start() {
     let mut world = World::new().await;
     let all = revisions(&world, 2).await;

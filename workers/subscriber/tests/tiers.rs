@@ -2,6 +2,9 @@
 
 mod fixture;
 
+use std::time::Duration;
+
+use fixture::gate::wait_until;
 use fixture::origin::{Published, tree};
 use fixture::*;
 use schemas::{
@@ -31,6 +34,11 @@ struct Tiers {
 impl Tiers {
     /// `known`: the parent has the child's key.
     async fn start(known: bool) -> Tiers {
+        Tiers::start_keeping(known, subscriber::store::SERVED_KEPT).await
+    }
+
+    /// The parent keeps for so long what its child asked for.
+    async fn start_keeping(known: bool, served_kept: Duration) -> Tiers {
         let world = World::new().await;
         let v1 = world.origin().publish(1, &tree(&world.path("v1"), FILES, FILE_BYTES, SEED), None).await;
         for queue in [QueueName::Control(region()), QueueName::Site(region(), protect())] {
@@ -38,6 +46,7 @@ impl Tiers {
         }
         let mut config = Config::new(region(), world.path("region"));
         config.listen = Some("127.0.0.1:0".parse().unwrap());
+        config.served_kept = served_kept;
         let parent = world.start_with(config);
         let parent_url = world.presence_of(&region()).await.url.unwrap();
         let child = world.start();
@@ -124,6 +133,20 @@ async fn a_child_takes_everything_from_its_parent() {
     assert_eq!(result.bytes_fetched, result.bytes_needed);
     tiers.child.stop().await;
     tiers.parent.stop().await;
+}
+
+#[tokio::test]
+async fn what_came_for_a_child_alone_goes_when_no_child_asks_for_it_any_more() {
+    let mut tiers = Tiers::start_keeping(true, Duration::from_secs(1)).await;
+    let result = tiers.send_to_child().await;
+    assert_eq!(Tiers::sources(&result), ["region"]);
+    let folder = tiers.world.path("region/store").join(tiers.v1.store.to_string());
+    wait_until(async || ["headers", "indexes", "packs"].iter().all(|kind| is_empty(&folder.join(kind)))).await;
+    tiers.stop().await;
+}
+
+fn is_empty(folder: &std::path::Path) -> bool {
+    std::fs::read_dir(folder).is_ok_and(|mut entries| entries.next().is_none())
 }
 
 #[tokio::test]

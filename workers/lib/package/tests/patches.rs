@@ -302,6 +302,17 @@ fn a_forged_frame_patch_gives_the_right_frames_or_none() {
     assert!(refused > body.len() / 2, "{refused} of {}", body.len());
 }
 
+/// Each would take memory and bring nothing.
+#[test]
+fn regions_that_bring_nothing_or_are_more_than_there_are_frames_are_refused() {
+    let pair = Pair::edited();
+    let refused = |body: &[u8]| pair.open(&patch::seal(&pair.name(0), body)).unwrap_err().to_string();
+    assert!(refused(&[1, 1, 0, 0, 0, 0, 0]).contains("brings nothing"));
+    let mut many = vec![1, 0xff, 0xff, 0x03];
+    many.resize(1 << 20, 0);
+    assert!(refused(&many).contains("65535 regions"));
+}
+
 #[test]
 fn a_frame_patch_on_another_base_gives_nothing() {
     let pair = Pair::edited();

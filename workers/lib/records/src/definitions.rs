@@ -389,6 +389,7 @@ fn places(kind: Kind) -> &'static [(&'static str, &'static str)] {
             ("tide_kept", "subscriber"),
             ("tide_sites", "subscriber"),
             ("tide_settings", "subscriber"),
+            ("tide_forgets", "subscriber"),
         ],
         Kind::Channel => &[("tide_jobs", "channel")],
         Kind::Distributor => &[("tide_jobs", "distributor")],
@@ -520,7 +521,9 @@ async fn write_settings(
         sql::insert_rows(tx, "INSERT INTO tide_settings (subscriber, version, settings)", &rows, tail).await?;
     let known: BTreeSet<&str> = definitions.subscribers.keys().map(|n| n.as_str()).collect();
     for gone in before.keys().filter(|name| !known.contains(name.as_str())) {
-        sql::exec(tx, "DELETE FROM tide_settings WHERE subscriber = $1", vec![gone.clone().into()]).await?;
+        for table in ["tide_settings", "tide_forgets"] {
+            sql::exec(tx, &format!("DELETE FROM {table} WHERE subscriber = $1"), vec![gone.clone().into()]).await?;
+        }
     }
     Ok(changed)
 }

@@ -12,6 +12,7 @@ mod dead_letters;
 mod definitions;
 mod events;
 mod finish;
+mod forgets;
 mod insert;
 mod jobs;
 mod lanes;

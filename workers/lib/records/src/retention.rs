@@ -16,7 +16,7 @@ use crate::db::{Records, RecordsError, clock_ms};
 use crate::definitions::Fleet;
 use crate::insert::PlannedJob;
 use crate::leases::Term;
-use crate::{lanes, requests, sql};
+use crate::{forgets, lanes, requests, sql};
 
 /// Nobody waits longer than this for a deletion that was ordered.
 const WINDOW_MS_MAX: i64 = 300_000;
@@ -466,6 +466,7 @@ pub(crate) async fn set_aside(
     let text = "UPDATE tide_revisions SET distribution = $2, retired_ms = COALESCE(retired_ms, $3),
         retired_why = COALESCE(retired_why, 'the distribution was deleted') WHERE distribution = $1";
     sql::exec(tx, text, vec![name.into(), format!("{name}@{store}").into(), now_ms.into()]).await?;
+    forgets::of_store(tx, name, store).await?;
     for table in ["tide_packs", "tide_holdings", "tide_kept"] {
         sql::exec(tx, &format!("DELETE FROM {table} WHERE distribution = $1"), vec![name.into()]).await?;
     }

@@ -7,7 +7,7 @@ use sea_orm::{FromQueryResult, Value};
 
 use crate::db::{Records, RecordsError};
 use crate::leases::Term;
-use crate::{STEP_MAX, sql};
+use crate::{STEP_MAX, forgets, sql};
 
 #[derive(Debug, Clone, FromQueryResult)]
 pub struct SiteRow {
@@ -182,6 +182,7 @@ impl Records {
                     let keys = serde_json::to_string(children)?;
                     sql::exec(&tx, text, vec![name, (*version as i64).into(), keys.into()]).await?;
                 }
+                Control::Forget { stores } => forgets::told(&tx, &name, stores).await?,
                 Control::Cancel { .. } | Control::Pause { .. } | Control::Resume { .. } => {}
             }
         }
@@ -189,11 +190,11 @@ impl Records {
         Ok(())
     }
 
-    /// The in-process queue lost what it held: settings and keys are sent again.
+    /// The in-process queue lost what it held: it is sent again.
     pub async fn resend_controls(&self) -> Result<(), RecordsError> {
         sql::exec(self.writer(), "UPDATE tide_settings SET sent_version = 0", vec![]).await?;
         sql::exec(self.writer(), "UPDATE tide_sites SET children_sent = ''", vec![]).await?;
-        Ok(())
+        forgets::again(self.writer()).await
     }
 
     /// Reports up to this instant are recorded: silence is judged no later. A recorder that was away says so by a gap.
@@ -208,6 +209,6 @@ impl Records {
     }
 }
 
-fn site(name: &str) -> Result<SubscriberName, RecordsError> {
+pub(crate) fn site(name: &str) -> Result<SubscriberName, RecordsError> {
     SubscriberName::try_from(name).map_err(|e| RecordsError::Corrupt(e.to_string()))
 }

@@ -6,7 +6,7 @@ use sqlx::sqlite::SqliteConnection;
 use super::{Journal, JournalError};
 
 /// Kept in SQLite's `user_version`; a journal of a later version is refused, never guessed at.
-const VERSION: i64 = 2;
+const VERSION: i64 = 3;
 
 const TABLES: &str = "
 CREATE TABLE jobs (
@@ -52,17 +52,21 @@ CREATE INDEX jobs_after ON jobs (after_job) WHERE after_job IS NOT NULL;
 ALTER TABLE stores ADD COLUMN keep TEXT;         -- JSON: how many revisions are kept
 PRAGMA user_version = 2;
 ";
+/// What version 3 has more: distributions that were deleted are remembered, so that nothing late brings them back.
+const SINCE_2: &str = "
+ALTER TABLE stores ADD COLUMN gone INTEGER NOT NULL DEFAULT 0;
+PRAGMA user_version = 3;
+";
 
 pub async fn prepare(journal: &Journal) -> Result<(), JournalError> {
     let mut tx = journal.batches.write().await?;
     let row = sqlx::query("PRAGMA user_version").fetch_one(&mut *tx).await.map_err(|e| journal.failed(e))?;
-    match row.get::<i64, _>(0) {
-        0 => run(journal, &mut tx, TABLES).await?,
-        1..=VERSION => {}
-        other => return Err(journal.unreadable(format_args!("version {other}"))),
+    let found: i64 = row.get(0);
+    if !(0..=VERSION).contains(&found) {
+        return Err(journal.unreadable(format_args!("version {found}")));
     }
-    if row.get::<i64, _>(0) < VERSION {
-        run(journal, &mut tx, SINCE_1).await?;
+    for step in [TABLES, SINCE_1, SINCE_2].into_iter().skip(found as usize) {
+        run(journal, &mut tx, step).await?;
     }
     tx.done(()).durable().await
 }

@@ -16,6 +16,7 @@ use schemas::SubscriberName;
 
 use super::Served;
 use super::Upstreams;
+use super::in_hand::InHand;
 use super::known::KnownPacks;
 use super::read_through::ReadThrough;
 use super::refusal::Refusal;
@@ -66,6 +67,7 @@ impl Route {
 pub struct Content {
     store: Arc<Store>,
     known: Arc<KnownPacks>,
+    in_hand: InHand,
     read_through: ReadThrough,
     served: Served,
 }
@@ -80,7 +82,7 @@ struct Piece {
 impl Content {
     pub fn new(store: Arc<Store>, upstreams: Upstreams, served: Served) -> Content {
         let read_through = ReadThrough::new(store.clone(), upstreams);
-        Content { store, known: Arc::default(), read_through, served }
+        Content { store, known: Arc::default(), in_hand: InHand::default(), read_through, served }
     }
 
     pub async fn answer(&self, route: Route, child: SubscriberName) -> Result<Response<Body>, Refusal> {
@@ -130,28 +132,35 @@ impl Content {
         if key.kind != ObjectKind::Pack {
             return Ok(self.object(key).await?.len() as u64);
         }
-        let (store, known) = (self.store.clone(), self.known.clone());
-        let pack = blocking(move || known.pack(&store, key.store, key.digest)).await?;
-        pack.map(|pack| pack.bytes).ok_or(Refusal::Absent)
+        loop {
+            let (store, known) = (self.store.clone(), self.known.clone());
+            match blocking(move || known.pack(&store, key.store, key.digest)).await? {
+                Some(pack) => return Ok(pack.bytes),
+                None if self.learn(key).await? => {}
+                None => return Err(Refusal::Absent),
+            }
+        }
     }
 
     async fn object(&self, key: Key) -> Result<Bytes, Refusal> {
-        let store = self.store.clone();
-        if let Some(held) = blocking(move || store.object(&key)).await? {
+        if let Some(held) = self.held(key).await? {
             return Ok(held);
         }
         match key.kind {
             ObjectKind::Patch => self.read_through.patch(key).await?,
             _ => self.read_through.object(key).await?,
         }
+        self.held(key).await?.ok_or(Refusal::SourcesFailed)
+    }
+
+    async fn held(&self, key: Key) -> Result<Option<Bytes>, Refusal> {
         let store = self.store.clone();
-        blocking(move || store.object(&key)).await?.ok_or(Refusal::SourcesFailed)
+        self.in_hand.get(key, blocking(move || store.object(&key))).await
     }
 
     /// The answer's body, once all that it is made of is in the store.
     async fn pieces(&self, key: Key, ranges: Vec<Range<u64>>, child: SubscriberName) -> Result<Body, Refusal> {
-        let (store, known) = (self.store.clone(), self.known.clone());
-        let pieces = blocking(move || Ok(plan(&store, &known, key, &ranges))).await??;
+        let pieces = self.plan(key, ranges).await?;
         let mut frames: Vec<FrameRef> = pieces.iter().map(|piece| piece.frame).collect();
         frames.dedup();
         self.read_through.frames(key.store, key.digest, frames).await?;
@@ -165,6 +174,28 @@ impl Content {
             }
         };
         Ok(Body::from_stream(stream::iter(pieces).map(read).buffered(FRAMES_AHEAD)))
+    }
+
+    async fn plan(&self, key: Key, ranges: Vec<Range<u64>>) -> Result<Vec<Piece>, Refusal> {
+        let ranges: Arc<[Range<u64>]> = ranges.into();
+        loop {
+            let (store, known, ranges) = (self.store.clone(), self.known.clone(), ranges.clone());
+            match blocking(move || Ok(plan(&store, &known, key, &ranges))).await? {
+                Err(Refusal::Absent | Refusal::OutOfRange) if self.learn(key).await? => {}
+                planned => return planned,
+            }
+        }
+    }
+
+    /// Brings one more index that may say where the pack's frames are; false if there is none. A child that got its index as a
+    /// patch has asked for the header alone.
+    async fn learn(&self, pack: Key) -> Result<bool, Refusal> {
+        let store = self.store.clone();
+        let lacking = blocking(move || lacking_index(&store, pack)).await?;
+        match lacking {
+            Some(index) => self.read_through.object(index).await.map(|()| true),
+            None => Ok(false),
+        }
     }
 
     fn counted(&self, bytes: Bytes, child: SubscriberName) -> Body {
@@ -187,6 +218,14 @@ fn plan(store: &Store, known: &KnownPacks, key: Key, ranges: &[Range<u64>]) -> R
         pieces.extend(frames.into_iter().map(|frame| Piece { part: part_of(&frame, range), frame }));
     }
     Ok(pieces)
+}
+
+/// Of the newest revision whose header is here, but not its index, and that has frames in the pack.
+fn lacking_index(store: &Store, pack: Key) -> Result<Option<Key>, StoreError> {
+    let headers = store.headers(pack.store)?.into_iter().map(|(_, header)| header);
+    let naming = headers.filter(|header| header.packs.iter().any(|named| named.digest == pack.digest));
+    let lacking = naming.map(|header| (header.number, Key::index(pack.store, header.index.digest)));
+    Ok(lacking.filter(|(_, index)| !store.holds(index)).max().map(|(_, index)| index))
 }
 
 /// A frame that is damaged or evicted meanwhile breaks the answer off: its child asks again, and it is read through.

@@ -4,9 +4,10 @@ use async_trait::async_trait;
 use blobs::signed::{Ask, Stamp};
 use blobs::{BlobError, Blobs, DiskBlobs, Key, ReadBlobs, RelayBlobs, RelayConfig, SiteKey, TransferLimits};
 use bytes::Bytes;
-use package::Index;
 use package::build::build_simply;
-use schemas::{ChildKey, StoreId, SubscriberName};
+use package::{Index, header};
+use schemas::definitions::DistributionType;
+use schemas::{ChildKey, Digest, StoreId, SubscriberName};
 use std::collections::BTreeMap;
 use std::fs;
 use std::ops::Range;
@@ -24,6 +25,7 @@ pub const PATIENCE: Duration = Duration::from_secs(20);
 /// A revision with one pack, at an origin on disk.
 pub struct Revision {
     pub store: StoreId,
+    pub header_key: Key,
     pub index: Arc<Index>,
     pub index_key: Key,
     pub pack: Key,
@@ -46,9 +48,12 @@ impl Revision {
         let origin = DiskBlobs::open(root.path().join("origin")).unwrap();
         let (index_key, pack_key) = (Key::index(store, sealed.at.digest), Key::pack(store, pack.digest));
         let pack_bytes = Bytes::from(pack.bytes);
+        let header = header::encode(&header::header_of(store, 1, DistributionType::File, &built.index, sealed.at));
+        let header_key = Key::header(store, Digest::of(&header));
+        origin.put(&header_key, header.into()).await.unwrap();
         origin.put(&index_key, sealed.bytes.into()).await.unwrap();
         origin.put(&pack_key, pack_bytes.clone()).await.unwrap();
-        Revision { store, index: built.index, index_key, pack: pack_key, pack_bytes, origin, _root: root }
+        Revision { store, header_key, index: built.index, index_key, pack: pack_key, pack_bytes, origin, _root: root }
     }
 
     pub fn frames(&self) -> Vec<FrameRef> {

@@ -195,6 +195,27 @@ async fn a_chain_of_relays_brings_content_down_and_each_keeps_it() {
     assert!(origin.bytes() < revision.pack_bytes.len() as u64 * 2, "the origin was read twice");
 }
 
+/// As one that got its index as a patch, or had it.
+#[tokio::test]
+async fn a_child_that_asks_for_the_header_alone_gets_frames_that_are_read_through_once() {
+    let revision = Revision::of(300_000).await;
+    let origin = Counting::of(revision.origin.clone());
+    let parent = Parent::start(vec![origin.clone()]).await;
+    let fault = parent.child().get_ranges(&revision.pack, &revision.ranges()).await.unwrap_err();
+    assert!(matches!(fault, BlobError::Absent { .. }), "nothing here speaks of that pack: {fault}");
+    parent.child().get(&revision.header_key, 1 << 20).await.unwrap();
+    assert_eq!(parent.child().size(&revision.pack).await.unwrap(), Some(revision.pack_bytes.len() as u64));
+    for _ in 0..2 {
+        let parts = parent.child().get_ranges(&revision.pack, &revision.ranges()).await.unwrap();
+        assert!(parts.concat() == revision.pack_bytes);
+    }
+    assert!(parent.store.holds(&revision.index_key));
+    assert_eq!(origin.asked.load(Ordering::SeqCst), 2, "the header and the index, each once");
+    let beyond = 0..revision.pack_bytes.len() as u64 + 1;
+    parent.child().get_ranges(&revision.pack, &[beyond]).await.unwrap_err();
+    assert_eq!(origin.asked.load(Ordering::SeqCst), 2, "what no index names is not looked for again");
+}
+
 #[tokio::test]
 async fn only_the_frames_asked_for_are_read_through() {
     let revision = Revision::of(4 << 20).await;

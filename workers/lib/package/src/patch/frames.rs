@@ -109,7 +109,7 @@ impl FramesPatch {
         if parts > PATCH_PARTS_MAX || name.part >= parts {
             return Err(FormatError::damaged(WHAT, format!("part {} of {parts}", name.part)));
         }
-        let count = reader.count("regions", 4, usize::MAX)?;
+        let count = reader.count("regions", 4, new.frames.len())?;
         let mut table = TableReader { base, new, next_frame: 0, next_base: 0, deltas_end: 0 };
         let regions: Vec<_> = (0..count).map(|_| table.region(&mut reader)).collect::<Result<_, _>>()?;
         if reader.left() != table.deltas_end {
@@ -166,6 +166,9 @@ struct TableReader<'a> {
 impl TableReader<'_> {
     fn region(&mut self, reader: &mut Reader) -> Result<(Region, Range<usize>), FormatError> {
         let region = Region { frames: self.frames(reader)?, bases: self.bases(reader)? };
+        if region.frames.is_empty() {
+            return Err(FormatError::damaged(WHAT, "a region brings nothing"));
+        }
         let within = region.content_bytes(self.new) <= PATCH_REGION_BYTES_MAX;
         if !within || region.base_bytes(self.base) > PATCH_BASE_BYTES_MAX {
             return Err(FormatError::damaged(WHAT, "a region is too large"));

@@ -3,10 +3,10 @@
 use std::time::Duration;
 
 use domain::retention::Rule;
-use records::{CollectTimes, PlannedJob, RecordsError, Retired, Retirement, Template};
+use records::{CollectTimes, ControlToSend, PlannedJob, RecordsError, Retired, Retirement, Template};
 use schemas::{
-    BuildResult, CollectResult, CollectTask, Digest, Event, ExtractResult, HeldRevisions, JobResult, Lane, NewRevision,
-    PackUse, SendResult, StoredObject, Task,
+    BuildResult, CollectResult, CollectTask, Control, Digest, Event, ExtractResult, HeldRevisions, JobResult, Lane,
+    NewRevision, PackUse, SendResult, StoreId, StoredObject, Task,
 };
 
 use super::{FLEET, Scene, build, carried, extracted, failed, planned, report, send, sent, started, store, succeeded};
@@ -52,6 +52,23 @@ fn collected(deleted: &[String], orphans: Vec<StoredObject>) -> JobResult {
 }
 
 impl Scene {
+    /// Paris, which may have something of it, until it was told so, and again when that was lost.
+    async fn sites_are_told_to_forget(&self, store: StoreId) {
+        let to_send = async || self.records.forgets_to_send().await.unwrap();
+        let told = to_send().await;
+        let of = |told: &[ControlToSend]| -> Vec<(String, Control)> {
+            told.iter().map(|one| (one.subscriber.to_string(), one.control.clone())).collect()
+        };
+        let forget = Control::Forget { stores: vec![store] };
+        assert!(of(&told).contains(&("paris".to_owned(), forget)), "{told:?}");
+        let term = self.term().await;
+        self.records.controls_sent(&term, &told).await.unwrap();
+        assert!(to_send().await.is_empty());
+        self.records.resend_controls().await.unwrap();
+        let again = of(&to_send().await);
+        assert!(of(&told).iter().all(|one| again.contains(one)), "{again:?}");
+    }
+
     /// A revision on record that names these packs.
     async fn packs(&self, number: u64, packs: &[&str]) {
         let job = build("antivirus");
@@ -349,6 +366,7 @@ pub async fn a_deleted_distribution_makes_room_for_another_of_its_name(scene: &S
     let accepted = domain::definitions::validate(&declared, &schemas::Definitions::default()).unwrap();
     scene.records.apply(&accepted, old.version, None).await.unwrap();
     assert_eq!(scene.kept().await, "");
+    scene.sites_are_told_to_forget(old.stores[&"antivirus".try_into().unwrap()]).await;
     let due = scene.records.collections_due(DAY_MS).await.unwrap();
     let gone: Vec<_> = due.iter().filter(|due| due.gone).collect();
     assert_eq!(gone.len(), 1);
