@@ -1,5 +1,6 @@
 //! One build task, from its sources to its header in storage: packs first, the index next, the header last.
 
+use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -129,7 +130,10 @@ impl<'a> Run<'a> {
         let (built, mut uploaded) = self.read_and_upload(tree, trusted, previous.clone()).await?;
         let built = Arc::new(built);
         let changed_unseen = doubted.map_or(0, |hints| self.unseen(&built, &hints));
-        let unchanged = previous.as_ref().is_some_and(|previous| built.is_same_as(&previous.index));
+        // What was lost and came back under other names is found only by a header that has these.
+        let unchanged = previous
+            .as_ref()
+            .is_some_and(|previous| built.is_same_as(&previous.index) && previous.lost.is_subset(&built.new_packs));
         let mut revision = None;
         if !unchanged {
             revision = Some(self.take(&built, previous, &mut uploaded).await?);
@@ -197,8 +201,10 @@ impl<'a> Run<'a> {
         let (threads, watch) = (self.builder.threads, self.watch.clone());
         let reading = spawn_blocking(move || {
             let mut line: Line = line;
-            let (previous, hints) = (previous.as_ref().map(|previous| &*previous.index), hints.as_ref());
-            build(Input { tree, previous, hints, threads, watch: &watch }, &mut line)
+            let (none, hints) = (HashSet::new(), hints.as_ref());
+            let lost = previous.as_ref().map_or(&none, |previous| &previous.lost);
+            let previous = previous.as_ref().map(|previous| &*previous.index);
+            build(Input { tree, previous, lost, hints, threads, watch: &watch }, &mut line)
         });
         let began = || self.progress.step("upload");
         let uploading = upload::put_packs(self.builder.blobs.clone(), self.task.store, packs, began);

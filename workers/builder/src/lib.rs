@@ -5,6 +5,7 @@ mod build;
 mod collect;
 mod fault;
 mod hints_file;
+mod lost;
 mod patches;
 mod previous;
 mod read_back;

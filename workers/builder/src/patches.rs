@@ -248,11 +248,13 @@ async fn compare(blobs: &dyn Blobs, pair: &Pair, regions: Vec<Region>) -> Result
     Ok(writer)
 }
 
-/// The plan, without the regions that would need more to be read back, and whether it is whole.
+/// The plan, without bases that are lost and without the regions that would need more to be read back, and whether it has
+/// all regions.
 fn within_reach(pair: &Pair, read_bytes_max: u64) -> (Vec<Vec<Region>>, bool) {
     let (mut left, mut is_whole) = (read_bytes_max, true);
     let mut parts = patch::plan(&pair.base.index, &pair.new);
     for part in &mut parts {
+        part.iter_mut().for_each(|region| region.bases.retain(|&at| !pair.base.is_lost(at)));
         part.retain(|region| {
             let frames: HashSet<u32> =
                 region.bases.iter().map(|&at| pair.base.index.chunks[at as usize].frame).collect();

@@ -1,6 +1,7 @@
 //! The revision that a build stands on, verified. One that is gone or damaged is no reason to fail: then everything is
-//! stored again.
+//! stored again, as is what of it is lost.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use blobs::{BlobError, Blobs, Key};
@@ -9,17 +10,37 @@ use package::limits::{HEADER_BYTES_MAX, INDEX_BYTES_MAX};
 use package::{FormatError, Index, header};
 use schemas::{BuildTask, Digest, Fault, Header, RevisionRef, StoreId};
 
-use crate::fault;
+use crate::{fault, lost};
 
 pub(crate) struct Previous {
     pub index: Arc<Index>,
     /// Of the index as it is stored, and these bytes.
     pub digest: Digest,
     pub stored: Bytes,
+    /// Its packs that storage has no more. Looked for only of the revision that a build stands on.
+    pub lost: HashSet<Digest>,
+}
+
+impl Previous {
+    /// Whether the chunk at this position is.
+    pub fn is_lost(&self, chunk: u32) -> bool {
+        let chunk = &self.index.chunks[chunk as usize];
+        self.lost.contains(&self.index.pack_of(chunk).digest)
+    }
 }
 
 pub(crate) async fn load(blobs: &dyn Blobs, task: &BuildTask) -> Result<Option<Previous>, Fault> {
     let Some(previous) = task.previous else { return Ok(None) };
+    let listed = async { blobs.list(task.store).await.map_err(|error| fault::of_storage(&error)) };
+    let (previous, listed) = tokio::try_join!(load_or_go_without(blobs, task, previous), listed)?;
+    Ok(previous.map(|previous| Previous { lost: lost::packs(task, &previous.index, &listed), ..previous }))
+}
+
+async fn load_or_go_without(
+    blobs: &dyn Blobs,
+    task: &BuildTask,
+    previous: RevisionRef,
+) -> Result<Option<Previous>, Fault> {
     match try_load(blobs, task.store, previous).await {
         Ok(previous) => Ok(Some(previous)),
         Err(Unread::Storage(
@@ -72,7 +93,7 @@ async fn try_load(blobs: &dyn Blobs, store: StoreId, previous: RevisionRef) -> R
 async fn open_index(header: Header, stored: Bytes) -> Result<Previous, Unread> {
     let open = move || {
         let index = Arc::new(header::open_index(&header, &stored)?);
-        Ok(Previous { index, digest: header.index.digest, stored })
+        Ok(Previous { index, digest: header.index.digest, stored, lost: HashSet::new() })
     };
     let opened = tokio::task::spawn_blocking(open).await;
     opened.map_err(|error| Unread::Thread(fault::of_thread(&error)))?.map_err(Unread::Format)

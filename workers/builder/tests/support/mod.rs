@@ -3,7 +3,7 @@
 
 use std::fs;
 use std::ops::Range;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
@@ -21,6 +21,8 @@ pub struct Watched {
     disk: DiskBlobs,
     pub puts: Mutex<Vec<Key>>,
     pub fail_at: Mutex<Option<ObjectKind>>,
+    pub fail_lists: AtomicBool,
+    pub lists: AtomicUsize,
     /// So many next reads of ranges fail.
     pub reads_to_fail: AtomicUsize,
     in_flight: AtomicUsize,
@@ -68,7 +70,11 @@ impl Blobs for Watched {
         self.disk.delete(key).await
     }
     async fn list(&self, store: StoreId) -> Result<Vec<(Key, u64)>, BlobError> {
-        self.disk.list(store).await
+        self.lists.fetch_add(1, Ordering::SeqCst);
+        match self.fail_lists.load(Ordering::SeqCst) {
+            true => Err(as_told(&Key::header(store, schemas::Digest([0; 32])))),
+            false => self.disk.list(store).await,
+        }
     }
     async fn stores(&self) -> Result<Vec<StoreId>, BlobError> {
         self.disk.stores().await
@@ -90,6 +96,8 @@ impl Place {
             disk: DiskBlobs::open(origin.path()).unwrap(),
             puts: Mutex::default(),
             fail_at: Mutex::default(),
+            fail_lists: AtomicBool::new(false),
+            lists: AtomicUsize::new(0),
             reads_to_fail: AtomicUsize::new(0),
             in_flight: AtomicUsize::new(0),
             in_flight_most: AtomicUsize::new(0),
@@ -137,6 +145,12 @@ impl Place {
         let middle = bytes.len() / 2;
         bytes[middle] ^= 1;
         fs::write(path, bytes).unwrap();
+    }
+
+    /// Cuts what lies there at the origin, or adds zeros to it.
+    pub fn resize(&self, key: Key, bytes: u64) {
+        let file = fs::File::options().write(true).open(self.origin.path().join(key.to_string())).unwrap();
+        file.set_len(bytes).unwrap();
     }
 
     pub fn kinds_put(&self) -> Vec<ObjectKind> {

@@ -60,7 +60,8 @@ pub trait ReadBlobs: Send + Sync + 'static {
 /// What builders write to.
 #[async_trait]
 pub trait Blobs: ReadBlobs {
-    /// Durable when it returns; an object is visible whole or not at all. Putting what is there already is no error.
+    /// Durable when it returns; an object is visible whole or not at all. Putting what is there already is no error,
+    /// and replaces it.
     async fn put(&self, key: &Key, body: Bytes) -> Result<(), BlobError>;
 
     /// No error if it is absent.

@@ -1,6 +1,7 @@
 //! Builds a directory into a folder of objects and says what it cost:
 //! `build_tree SOURCE OUT [PREVIOUS_INDEX [HINTS]]`. What it writes to OUT: packs, `index`, `hints`.
 
+use std::collections::HashSet;
 use std::fs;
 use std::io::{Error, Result};
 use std::path::Path;
@@ -35,7 +36,14 @@ fn main() -> Result<()> {
     let (mut line, packs) = sync_channel(1);
     let built = thread::scope(|scope| {
         let writer = scope.spawn(|| write_packs(Path::new(out), packs));
-        let input = Input { tree, previous: previous.as_ref(), hints: hints.as_ref(), threads, watch: &watch };
+        let input = Input {
+            tree,
+            previous: previous.as_ref(),
+            lost: &HashSet::new(),
+            hints: hints.as_ref(),
+            threads,
+            watch: &watch,
+        };
         let built = build(input, &mut line).map_err(Error::other);
         drop(line);
         writer.join().map_err(|_| Error::other("the writer panicked"))??;

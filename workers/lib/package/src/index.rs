@@ -88,6 +88,11 @@ impl Index {
         self.chunk_refs[refs.start as usize..refs.end as usize].iter().map(|&i| &self.chunks[i as usize])
     }
 
+    /// Where a chunk of this index lies.
+    pub fn pack_of(&self, chunk: &Chunk) -> &PackRef {
+        &self.packs[self.frames[chunk.frame as usize].pack as usize]
+    }
+
     /// The position of the entry with this path.
     pub fn find(&self, path: &str) -> Option<usize> {
         self.entries.binary_search_by(|entry| entry.path.as_str().cmp(path)).ok()

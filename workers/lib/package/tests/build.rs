@@ -2,6 +2,7 @@
 
 mod support;
 
+use std::collections::HashSet;
 use std::os::unix::net::UnixListener;
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -9,6 +10,7 @@ use package::build::{Input, build as build_with};
 use package::hints::{CLOCK_GRAIN_NS, Hints, HintsWriter, content_id};
 use package::walk::walk;
 use package::{BuildError, Built, EntryKind, Index, Pack, PackSink, SinkClosed, Watch};
+use schemas::Digest;
 use schemas::definitions::FileSource;
 use support::{Source, Store, build, noise, paths};
 
@@ -25,8 +27,24 @@ fn built(
     let watch = Watch::default();
     let tree = walk(sources, threads, &watch).unwrap();
     let mut packs = Vec::new();
-    let built = build_with(Input { tree, previous, hints, threads, watch: &watch }, &mut packs).unwrap();
+    let built =
+        build_with(Input { tree, previous, lost: &HashSet::new(), hints, threads, watch: &watch }, &mut packs).unwrap();
     (built, packs)
+}
+
+/// On a previous revision that lost these packs.
+fn built_without(
+    sources: &[FileSource],
+    previous: &Index,
+    lost: &HashSet<Digest>,
+    hints: Option<&Hints>,
+    threads: usize,
+) -> (Built, Vec<Pack>) {
+    let watch = Watch::default();
+    let tree = walk(sources, threads, &watch).unwrap();
+    let mut packs = Vec::new();
+    let input = Input { tree, previous: Some(previous), lost, hints, threads, watch: &watch };
+    (build_with(input, &mut packs).unwrap(), packs)
 }
 
 fn refused(sources: &[FileSource]) -> BuildError {
@@ -168,6 +186,48 @@ fn with_hints_only_changed_files_are_read_and_the_result_is_the_same() {
     let (without, packs_without) = built(&source.sources(), Some(&first.index), None, 2);
     assert_eq!((with.files_read, with.bytes_read), (2, 10));
     assert_eq!((with.index, packs_with), (without.index, packs_without));
+}
+
+#[test]
+fn what_lies_in_a_lost_pack_is_read_and_stored_again_and_nothing_else() {
+    let source = large();
+    let (first, packs) = built(&source.sources(), None, None, 2);
+    let hints = Hints::open(first.hints("here", now_ns() + 2 * CLOCK_GRAIN_NS), "here").unwrap();
+    let whole = Store::with(&packs).reassemble(&first.index);
+    assert!(packs.len() > 1);
+    for gone in &packs {
+        let lost = HashSet::from([gone.digest]);
+        let again = |hints, threads| built_without(&source.sources(), &first.index, &lost, hints, threads);
+        let (second, stored) = again(Some(&hints), 2);
+        let names_it = |entry: &&package::Entry| match &entry.kind {
+            EntryKind::File { refs, .. } => {
+                first.index.chunks_of(refs).any(|chunk| first.index.pack_of(chunk).digest == gone.digest)
+            }
+            _ => false,
+        };
+        assert_eq!(second.files_read, first.index.entries.iter().filter(names_it).count() as u64);
+        let raw = |index: &Index| index.chunks.iter().map(|chunk| u64::from(chunk.bytes)).sum::<u64>();
+        assert_eq!(raw(&second.index), raw(&first.index), "every chunk is stored once");
+        let mut left = Store::with(&packs);
+        left.packs.remove(&gone.digest);
+        left.add(&stored);
+        assert!(left.reassemble(&second.index) == whole && second.is_same_as(&first.index));
+        let (unhinted, stored_unhinted) = again(None, 1);
+        assert_eq!((unhinted.index, stored_unhinted), (second.index, stored));
+    }
+}
+
+#[test]
+fn the_further_names_of_a_file_whose_content_is_lost_have_it_again() {
+    let source = Source::new();
+    source.write("a", "shared").write("c", "apart");
+    std::fs::hard_link(source.path("a"), source.path("b")).unwrap();
+    let (first, packs) = built(&source.sources(), None, None, 1);
+    let hints = Hints::open(first.hints("here", now_ns() + 2 * CLOCK_GRAIN_NS), "here").unwrap();
+    let lost = HashSet::from([packs[0].digest]);
+    let (second, stored) = built_without(&source.sources(), &first.index, &lost, Some(&hints), 1);
+    assert_eq!((second.files_read, &stored), (2, &packs));
+    assert_eq!(Store::with(&stored).reassemble(&second.index)["b"], b"shared");
 }
 
 #[test]
@@ -316,7 +376,7 @@ fn a_small_file_that_changed_since_it_was_listed_is_taken_as_it_is_now() {
     let tree = walk(&source.sources(), 1, &watch).unwrap();
     source.write("f", "after, and longer").mode("f", 0o600);
     let mut packs = Vec::new();
-    let input = Input { tree, previous: None, hints: None, threads: 1, watch: &watch };
+    let input = Input { tree, previous: None, lost: &HashSet::new(), hints: None, threads: 1, watch: &watch };
     let built = build_with(input, &mut packs).unwrap();
     assert_eq!(Store::with(&packs).reassemble(&built.index)["f"], b"after, and longer");
     assert_eq!(built.index.entries[1].mode, 0o600);
@@ -335,7 +395,7 @@ fn a_large_file_that_changed_or_a_file_that_went_is_a_transient_fault() {
             "large" => source.write("large", noise("m", 9_000_000)),
             _ => std::fs::remove_file(source.path("gone")).map(|()| &source).unwrap(),
         };
-        let input = Input { tree, previous: None, hints: None, threads: 2, watch: &watch };
+        let input = Input { tree, previous: None, lost: &HashSet::new(), hints: None, threads: 2, watch: &watch };
         let error = build_with(input, &mut Vec::new()).unwrap_err();
         assert_eq!((error.code(), error.is_permanent()), ("source-changed-while-read", false));
         assert!(error.to_string().contains(name), "{error}");
@@ -353,10 +413,10 @@ fn a_build_ends_when_it_is_cancelled_or_nobody_takes_its_packs() {
     let source = large();
     let watch = Watch::default();
     let tree = || walk(&source.sources(), 1, &Watch::default()).unwrap();
-    let input = Input { tree: tree(), previous: None, hints: None, threads: 2, watch: &watch };
+    let input = Input { tree: tree(), previous: None, lost: &HashSet::new(), hints: None, threads: 2, watch: &watch };
     assert_eq!(build_with(input, &mut Gone).unwrap_err(), BuildError::SinkClosed);
     watch.cancel();
-    let input = Input { tree: tree(), previous: None, hints: None, threads: 2, watch: &watch };
+    let input = Input { tree: tree(), previous: None, lost: &HashSet::new(), hints: None, threads: 2, watch: &watch };
     assert_eq!(build_with(input, &mut Vec::new()).unwrap_err(), BuildError::Cancelled);
     assert_eq!(walk(&source.sources(), 1, &watch).err(), Some(BuildError::Cancelled));
 }
@@ -366,7 +426,11 @@ fn progress_ends_at_the_totals() {
     let source = large();
     let watch = Watch::default();
     let tree = walk(&source.sources(), 2, &watch).unwrap();
-    build_with(Input { tree, previous: None, hints: None, threads: 2, watch: &watch }, &mut Vec::new()).unwrap();
+    build_with(
+        Input { tree, previous: None, lost: &HashSet::new(), hints: None, threads: 2, watch: &watch },
+        &mut Vec::new(),
+    )
+    .unwrap();
     let seen = watch.seen();
     assert!(seen.bytes_total > 40_000_000);
     assert_eq!((seen.files_done, seen.bytes_done), (seen.files_total, seen.bytes_total));

@@ -3,6 +3,7 @@
 
 mod support;
 
+use std::collections::HashSet;
 use std::fs;
 use std::hint::black_box;
 use std::path::PathBuf;
@@ -56,7 +57,7 @@ fn tree() -> Source {
 fn built(source: &Source, previous: Option<&Index>, hints: Option<&Hints>) -> Built {
     let watch = Watch::default();
     let tree = walk(&source.sources(), 2, &watch).unwrap();
-    build(Input { tree, previous, hints, threads: 2, watch: &watch }, &mut Vec::new()).unwrap()
+    build(Input { tree, previous, lost: &HashSet::new(), hints, threads: 2, watch: &watch }, &mut Vec::new()).unwrap()
 }
 
 fn files(source: &Source) -> Vec<PathBuf> {

@@ -2,6 +2,7 @@
 
 mod support;
 
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
@@ -57,7 +58,9 @@ fn built(source: &Source, threads: usize) -> (Built, Vec<Pack>) {
     let watch = Watch::default();
     let tree = walk(&source.sources(), threads, &watch).unwrap();
     let mut packs = Vec::new();
-    let built = build(Input { tree, previous: None, hints: None, threads, watch: &watch }, &mut packs).unwrap();
+    let built =
+        build(Input { tree, previous: None, lost: &HashSet::new(), hints: None, threads, watch: &watch }, &mut packs)
+            .unwrap();
     (built, packs)
 }
 
@@ -115,7 +118,8 @@ fn while_nobody_takes_its_packs_a_build_reads_no_more_than_it_may_hold() {
         let (watch, ahead_most) = (Watch::default(), Arc::new(AtomicUsize::new(0)));
         let tree = walk(&source.sources(), threads, &watch).unwrap();
         let mut sink = Stuck { watch: &watch, taken: 0, ahead_most: ahead_most.clone() };
-        build(Input { tree, previous: None, hints: None, threads, watch: &watch }, &mut sink).unwrap();
+        build(Input { tree, previous: None, lost: &HashSet::new(), hints: None, threads, watch: &watch }, &mut sink)
+            .unwrap();
         let (ahead, most) = (ahead_most.load(Ordering::Relaxed), AHEAD_MAX_PER_THREAD * threads + PACK_BYTES_TARGET);
         assert!(
             ahead > PACK_BYTES_TARGET && ahead <= most,

@@ -25,6 +25,7 @@ pub async fn reads_and_writes(blobs: &dyn Blobs) {
     let small = body(SMALL_BYTES, 1);
     let key = Key::pack(store, Digest::of(&small));
     deleting_what_is_absent_is_no_error(blobs, key).await;
+    what_has_another_length_is_replaced(blobs, key, &small).await;
     blobs.put(&key, small.clone()).await.unwrap();
     blobs.put(&key, small.clone()).await.expect("putting again is no error");
     reads(blobs, key, &small, Key::pack(store, Digest::of(b"absent"))).await;
@@ -87,6 +88,15 @@ async fn an_object_above_the_limit_is_refused<B: ReadBlobs + ?Sized>(source: &B,
 async fn deleting_what_is_absent_is_no_error(blobs: &dyn Blobs, key: Key) {
     blobs.delete(&key).await.unwrap();
     assert_eq!(blobs.list(key.store).await.unwrap(), []);
+}
+
+async fn what_has_another_length_is_replaced(blobs: &dyn Blobs, key: Key, body: &Bytes) {
+    let longer: Bytes = [body.as_ref(), b"more"].concat().into();
+    for wrong in [body.slice(..7), longer] {
+        blobs.put(&key, wrong).await.unwrap();
+        blobs.put(&key, body.clone()).await.unwrap();
+        assert!(blobs.get(&key, body.len() as u64).await.unwrap() == *body, "what was there is there still");
+    }
 }
 
 async fn a_list_is_sorted_and_of_one_distribution(blobs: &dyn Blobs, pack: Key) {

@@ -35,6 +35,8 @@ pub struct Input<'a> {
     pub tree: Tree,
     /// Its chunks are not stored again.
     pub previous: Option<&'a Index>,
+    /// Packs of `previous` that storage has no more: chunks in them are stored again.
+    pub lost: &'a HashSet<Digest>,
     /// Only of use together with `previous`.
     pub hints: Option<&'a Hints>,
     /// That read and compress; the caller's own orders.
@@ -56,7 +58,7 @@ pub struct Built {
 
 /// Every new pack goes to `sink`, in order; a slow sink slows the build down and makes nothing pile up.
 pub fn build(input: Input, sink: &mut dyn PackSink) -> Result<Built, BuildError> {
-    let plan = plan::Plan::new(&input.tree, input.previous, input.hints, &plan::Sizes::default())?;
+    let plan = plan::Plan::new(&input, &plan::Sizes::default())?;
     run(input, plan, sink)
 }
 
@@ -74,17 +76,18 @@ pub fn build_keeping(
     let watch = Watch::default();
     let tree = walk_keeping(sources, keeps, 1, &watch)?;
     let mut packs = Vec::new();
-    let built = build(Input { tree, previous, hints: None, threads: 1, watch: &watch }, &mut packs)?;
+    let input = Input { tree, previous, lost: &HashSet::new(), hints: None, threads: 1, watch: &watch };
+    let built = build(input, &mut packs)?;
     Ok((built, packs))
 }
 
 fn run(input: Input, plan: plan::Plan, sink: &mut dyn PackSink) -> Result<Built, BuildError> {
-    let Input { tree, previous, watch, .. } = input;
+    let Input { tree, previous, lost, watch, .. } = input;
     let threads = input.threads.clamp(1, THREADS_MAX);
     watch.expect(plan.files, plan.bytes);
     watch.done(plan.files - plan.files_to_read, plan.bytes - plan.bytes_to_read);
     let desk = desk::Desk::new(threads, plan.units.len());
-    let mut sequence = sequence::Sequence::new(previous, plan.files_to_read > 0, desk.buffers.clone());
+    let mut sequence = sequence::Sequence::new(previous, lost, plan.files_to_read > 0, desk.buffers.clone());
     let mut packer = pack::Packer::new(sink);
     thread::scope(|scope| {
         for _ in 0..threads.min(plan.units.len()) {

@@ -1,7 +1,11 @@
 //! Decides which files are known and which are read, and in which portions. It opens nothing.
 
+use std::collections::HashSet;
 use std::ops::Range;
 
+use schemas::Digest;
+
+use super::Input;
 use crate::hints::{Hints, content_id};
 use crate::index::{EntryKind, Index};
 use crate::source_error::BuildError;
@@ -43,14 +47,10 @@ pub(super) struct Plan {
 }
 
 impl Plan {
-    pub fn new(
-        tree: &Tree,
-        previous: Option<&Index>,
-        hints: Option<&Hints>,
-        sizes: &Sizes,
-    ) -> Result<Plan, BuildError> {
-        let known = match (previous, hints) {
-            (Some(previous), Some(hints)) => known_files(tree, previous, hints),
+    pub fn new(input: &Input, sizes: &Sizes) -> Result<Plan, BuildError> {
+        let tree = &input.tree;
+        let known = match (input.previous, input.hints) {
+            (Some(previous), Some(hints)) => known_files(tree, previous, input.lost, hints),
             _ => vec![None; tree.entries.len()],
         };
         let mut plan = Plan { units: Vec::new(), known, files: 0, bytes: 0, files_to_read: 0, bytes_to_read: 0 };
@@ -83,7 +83,8 @@ impl Plan {
     }
 }
 
-fn known_files(tree: &Tree, previous: &Index, hints: &Hints) -> Vec<Option<u32>> {
+/// What of a file is lost can only be read again.
+fn known_files(tree: &Tree, previous: &Index, lost: &HashSet<Digest>, hints: &Hints) -> Vec<Option<u32>> {
     let mut hints = hints.read();
     let mut at = 0;
     let known = |entry: &crate::walk::Found| {
@@ -96,7 +97,8 @@ fn known_files(tree: &Tree, previous: &Index, hints: &Hints) -> Vec<Option<u32>>
         let EntryKind::File { bytes, refs } = &before.kind else { return None };
         let same = before.path == entry.path
             && *bytes == stat.bytes
-            && content_id(previous.chunks_of(refs).map(|chunk| &chunk.digest)) == content;
+            && content_id(previous.chunks_of(refs).map(|chunk| &chunk.digest)) == content
+            && !previous.chunks_of(refs).any(|chunk| lost.contains(&previous.pack_of(chunk).digest));
         same.then_some(at as u32)
     };
     tree.entries.iter().map(known).collect()

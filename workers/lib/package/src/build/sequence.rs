@@ -1,8 +1,8 @@
 //! Takes the portions in order: which chunks are new, into which frame they go, and where two parts of a large file
 //! meet. It knows no thread and compresses nothing.
 
-use std::collections::HashMap;
 use std::collections::hash_map::Entry as Slot;
+use std::collections::{HashMap, HashSet};
 use std::hash::{BuildHasherDefault, Hasher};
 use std::ops::Range;
 use std::sync::Arc;
@@ -22,7 +22,7 @@ pub(super) struct RawFrame {
 }
 
 pub(super) struct Sequence {
-    /// Chunks have numbers: those of the previous index first, then new ones.
+    /// Chunks have numbers: those of the previous index first, then new ones. What is lost is not known by its old one.
     numbers: HashMap<Digest, u32, BuildHasherDefault<DigestHasher>>,
     next_number: u32,
     /// `frame` counts from 0 among the new ones.
@@ -46,11 +46,15 @@ pub(super) struct SequencedFile {
 }
 
 impl Sequence {
-    pub fn new(previous: Option<&Index>, will_read: bool, pool: Pool) -> Sequence {
+    pub fn new(previous: Option<&Index>, lost: &HashSet<Digest>, will_read: bool, pool: Pool) -> Sequence {
         let chunks = previous.map_or(&[][..], |index| &index.chunks);
         let known = if will_read { chunks } else { &[] };
+        let is_lost = |chunk: &Chunk| previous.is_some_and(|index| lost.contains(&index.pack_of(chunk).digest));
+        let stored = known.iter().zip(0u32..).filter(|(chunk, _)| !is_lost(chunk));
+        let mut numbers = HashMap::with_capacity_and_hasher(known.len(), BuildHasherDefault::default());
+        numbers.extend(stored.map(|(chunk, number)| (chunk.digest, number)));
         Sequence {
-            numbers: known.iter().zip(0u32..).map(|(chunk, number)| (chunk.digest, number)).collect(),
+            numbers,
             next_number: chunks.len() as u32,
             new_chunks: Vec::new(),
             new_frames: 0,
@@ -259,7 +263,7 @@ mod tests {
     }
 
     fn cut_in_parts(whole: &[u8], part_bytes: usize) -> Vec<usize> {
-        let mut sequence = Sequence::new(None, true, Pool::default());
+        let mut sequence = Sequence::new(None, &HashSet::new(), true, Pool::default());
         let parts = whole.len().div_ceil(part_bytes);
         let mut full = Vec::new();
         for (n, part) in whole.chunks(part_bytes).enumerate() {
