@@ -6,6 +6,7 @@ extern crate self as package;
 
 mod accounts;
 mod attributes;
+mod beneath;
 pub mod build;
 pub mod chunker;
 pub mod diff;

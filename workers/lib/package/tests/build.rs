@@ -51,6 +51,20 @@ fn refused(sources: &[FileSource]) -> BuildError {
     package::build::build_simply(sources, None).unwrap_err()
 }
 
+#[test]
+fn a_folder_that_a_link_replaces_while_it_is_read_leads_nowhere() {
+    let (source, outside) = (Source::new(), Source::new());
+    source.write("sub/deep/secret", "ours").write("z", "last");
+    outside.write("deep/secret", "theirs");
+    let watch = Watch::default();
+    let tree = walk(&source.sources(), 1, &watch).unwrap();
+    std::fs::remove_dir_all(source.path("sub")).unwrap();
+    source.link("sub", outside.path("").to_str().unwrap());
+    let input = Input { tree, previous: None, lost: &HashSet::new(), hints: None, threads: 1, watch: &watch };
+    let refused = build_with(input, &mut Vec::new()).unwrap_err();
+    assert!(matches!(&refused, BuildError::Changed { path } if path.ends_with("sub/deep/secret")), "{refused}");
+}
+
 /// A tree that fills several packs and has files that are read in parts.
 fn large() -> Source {
     let source = Source::new();

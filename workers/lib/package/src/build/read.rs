@@ -1,14 +1,15 @@
 //! Reads one portion, cuts it and hashes the chunks. A file that changes meanwhile is read again or refused.
 
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, OwnedFd};
 
 use rustix::buffer::spare_capacity;
-use rustix::fs::{FileType, Mode, OFlags};
+use rustix::fs::{FileType, Mode, OFlags, ResolveFlags};
 use rustix::io::Errno;
 use schemas::Digest;
 
 use super::holes;
 use super::plan::Unit;
+use crate::beneath;
 use crate::chunker::{chunks_of_file, first_chunk};
 use crate::source_error::BuildError;
 use crate::walk::{Extra, Found, FoundKind, Stat, Tree, extra_of, stat_of};
@@ -166,8 +167,9 @@ impl Reading<'_> {
     fn open(&self, entry: &Found) -> Result<OwnedFd, BuildError> {
         let root = &self.tree.roots[entry.root as usize];
         // Without NONBLOCK a file that became a FIFO would hold the build for ever.
-        let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC | OFlags::NOCTTY | OFlags::NONBLOCK;
-        rustix::fs::openat(&root.folder, root.below(&entry.path), flags, Mode::empty()).map_err(|error| match error {
+        let flags = OFlags::RDONLY | OFlags::NOCTTY | OFlags::NONBLOCK;
+        let (folder, below) = (root.folder.as_fd(), root.below(&entry.path));
+        beneath::open(folder, below, flags, Mode::empty(), ResolveFlags::empty()).map_err(|error| match error {
             Errno::NOENT | Errno::NOTDIR | Errno::LOOP => self.changed(entry),
             other => self.unreadable(entry, other),
         })

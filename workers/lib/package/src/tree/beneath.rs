@@ -15,8 +15,6 @@ use super::node::{Seen, SeenKind};
 /// Directories in each other that are removed: each holds a descriptor.
 const REMOVE_DEPTH_MAX: u32 = 512;
 const NAMES_BUFFER_BYTES: usize = 32 << 10;
-/// openat2 asks to be tried again when a rename elsewhere crosses its path.
-const OPEN_TRIES_MAX: u32 = 64;
 
 /// Opens a directory below `root` without following any link or crossing a mount.
 pub(super) fn open_directory(root: impl AsFd, path: &str) -> Result<OwnedFd, Errno> {
@@ -30,15 +28,7 @@ pub(super) fn open_file(root: impl AsFd, path: &str) -> Result<OwnedFd, Errno> {
 }
 
 fn open(root: BorrowedFd<'_>, path: &[u8], flags: OFlags, mode: Mode) -> Result<OwnedFd, Errno> {
-    let within =
-        ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_MAGICLINKS | ResolveFlags::NO_XDEV;
-    for _ in 1..OPEN_TRIES_MAX {
-        match rustix::fs::openat2(root, path, flags | OFlags::NOFOLLOW | OFlags::CLOEXEC, mode, within) {
-            Err(Errno::AGAIN | Errno::INTR) => {}
-            done => return done,
-        }
-    }
-    Err(Errno::AGAIN)
+    crate::beneath::open(root, path, flags, mode, ResolveFlags::NO_XDEV)
 }
 
 /// A new file for writing, readable by its owner alone until its mode is set.

@@ -2,20 +2,21 @@
 
 use std::collections::HashSet;
 use std::ffi::{CStr, OsStr};
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Condvar, Mutex};
 use std::thread;
 
-use rustix::fs::{AtFlags, Dir, FileType, OFlags};
+use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags, ResolveFlags};
 use rustix::io::Errno;
 use schemas::definitions::FileSource;
 
 use super::extra::{self, Extra};
 use super::stat::{checked_stat, mtime_ns};
-use super::{Found, FoundKind, NO_ROOT, Root, joined, name_of, open_folder};
+use super::{Found, FoundKind, NO_ROOT, Root, joined, name_of};
+use crate::beneath;
 use crate::extras::Keeps;
 use crate::globs::Globs;
 use crate::limits::ENTRIES_MAX;
@@ -130,9 +131,12 @@ impl<'a> Lister<'a> {
         self.watch.check()?;
         let unreadable = |error| BuildError::unreadable(self.shown(&folder.below), error);
         let path = if folder.below.is_empty() { "." } else { &folder.below };
-        let opened = match open_folder(&self.root.folder, path, OFlags::NOFOLLOW) {
+        let (flags, also) = (OFlags::RDONLY | OFlags::DIRECTORY, ResolveFlags::empty());
+        let opened = match beneath::open(self.root.folder.as_fd(), path, flags, Mode::empty(), also) {
             // Gone since it was listed.
             Err(Errno::NOENT) => return Ok(Vec::new()),
+            // A link has taken its place, or that of a folder above it.
+            Err(Errno::LOOP) => return Err(BuildError::Changed { path: self.shown(&folder.below) }),
             opened => opened.map_err(unreadable)?,
         };
         let mut folders = Vec::new();

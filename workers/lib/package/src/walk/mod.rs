@@ -7,7 +7,7 @@ mod merge;
 mod names;
 mod stat;
 
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
@@ -133,8 +133,7 @@ fn add_source(
     })?;
     match FileType::from_raw_mode(stat.st_mode) {
         FileType::Directory => {
-            let folder = open_folder(CWD, &source.path, OFlags::empty())
-                .map_err(|error| BuildError::unreadable(&source.path, error))?;
+            let folder = open_folder(&source.path).map_err(|error| BuildError::unreadable(&source.path, error))?;
             let prefix_bytes = if into.is_empty() { 0 } else { into.len() + 1 };
             let root = Root { folder, shown: source.path.clone(), prefix_bytes, file_name: None };
             let found = lister::Lister::new(&root, at, source, into, (tree.keeps, watch))?.run(&stat, threads)?;
@@ -161,8 +160,8 @@ fn single_file(
     let full = Path::new(&source.path);
     let missing = || BuildError::Missing { path: source.path.clone() };
     let name = full.file_name().ok_or_else(missing)?;
-    let folder = open_folder(CWD, full.parent().ok_or_else(missing)?, OFlags::empty())
-        .map_err(|error| BuildError::unreadable(&source.path, error))?;
+    let folder =
+        open_folder(full.parent().ok_or_else(missing)?).map_err(|error| BuildError::unreadable(&source.path, error))?;
     let text = name.to_str().ok_or_else(|| BuildError::NotUtf8 { shown: source.path.clone() })?;
     let path = joined(into, text);
     let kind = FoundKind::File(checked_stat(stat, || source.path.clone())?);
@@ -185,8 +184,9 @@ fn single_file(
     Ok((entry, Root { folder, shown: source.path.clone(), prefix_bytes: 0, file_name: Some(file_name) }))
 }
 
-fn open_folder(at: impl AsFd, path: impl rustix::path::Arg, flags: OFlags) -> Result<OwnedFd, Errno> {
-    rustix::fs::openat(at, path, OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC | flags, Mode::empty())
+/// A source itself may be a link.
+fn open_folder(path: impl rustix::path::Arg) -> Result<OwnedFd, Errno> {
+    rustix::fs::openat(CWD, path, OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())
 }
 
 fn joined(into: &str, below: &str) -> String {
