@@ -144,7 +144,12 @@ def main():
     args.add_argument("--seed", type=int, default=20261120)
     args.add_argument("--files", type=int)
     args.add_argument("--gib", type=int)
+    args.add_argument("--v1-alone", action="store_true", help="no second version")
+    args.add_argument("--edit", action="store_true", help="make OUT, a tree, its own second version")
     args = args.parse_args()
+    if args.edit:
+        random.seed(f"{args.seed} {os.path.basename(args.out)}")
+        return edit_some(args.out)
     trees = {f"files-{args.files}": (many_files(args.files), edit_some)} if args.files else {}
     trees |= {f"gib-{args.gib}": (many_bytes(args.gib), edit_some)} if args.gib else {}
     for name in args.names or ([] if trees else TREES):
@@ -157,6 +162,8 @@ def main():
         if os.path.exists(v1):
             sys.exit(f"{v1} exists: name a new folder")
         make(v1)
+        if args.v1_alone:
+            continue
         subprocess.run(["cp", "-a", "--sparse=always", v1, v2], check=True)
         change(v2)
         print(name, flush=True)

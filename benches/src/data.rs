@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use anyhow::{Context, bail};
 
+use crate::corpus;
 use crate::document;
 use crate::meter::Cost;
 use crate::peers;
@@ -27,10 +28,10 @@ pub struct Plan {
 }
 
 /// What was written less than two seconds before a build is read again by the next one: a source is built when nobody writes to it.
-const REST_TIME: Duration = Duration::from_secs(3);
-/// In which a site makes its second tree.
-const STANDBY_TIME: Duration = Duration::from_secs(4);
-const STEPS: [&str; 5] = ["publish v1", "publish unchanged", "publish v2", "deliver v1", "deliver v2"];
+pub const REST_TIME: Duration = Duration::from_secs(3);
+/// What a site does behind the first delivery's back: the second tree, of which its next delivery is made.
+const BEHIND: &str = "behind v1";
+const STEPS: [&str; 6] = ["publish v1", "publish unchanged", "publish v2", "deliver v1", BEHIND, "deliver v2"];
 
 pub fn run(plan: &Plan) -> anyhow::Result<()> {
     if let Some(document) = &plan.write {
@@ -38,10 +39,7 @@ pub fn run(plan: &Plan) -> anyhow::Result<()> {
         document::has_places(document, &names)?;
     }
     for name in &plan.of {
-        let (v1, v2) = (plan.corpus.join(format!("{name}-v1")), plan.corpus.join(format!("{name}-v2")));
-        if !v1.is_dir() || !v2.is_dir() {
-            bail!("{} is missing: python3 benches/corpus.py {}", v1.display(), plan.corpus.display());
-        }
+        let (v1, v2) = corpus::made(&plan.corpus, name)?;
         let mut table = Table::default();
         for round in 1..=plan.rounds {
             eprintln!("{name}, round {round} of {}", plan.rounds);
@@ -51,7 +49,8 @@ pub fn run(plan: &Plan) -> anyhow::Result<()> {
             tidegate(plan, &room.join("tidegate"), &v1, &v2, &mut table)?;
             if plan.peers {
                 peers::rsync(&room.join("rsync"), &v1, &v2, &mut table)?;
-                peers::restic(&room.join("restic"), &v1, &v2, &mut table)?;
+                peers::restic(&room.join("restic"), plan.services, &v1, &v2, &mut table)?;
+                peers::rustic(&room.join("rustic"), &v1, &v2, &mut table)?;
                 peers::tar_zstd(&room.join("tar"), &v1, &v2, &mut table)?;
             }
         }
@@ -96,12 +95,13 @@ fn tidegate(plan: &Plan, room: &Path, v1: &Path, v2: &Path, table: &mut Table) -
     step("publish v1", &["build", "bench"], stored, table)?;
     step("publish unchanged", &["build", "bench"], stored, table)?;
     step("deliver v1", &["send", "bench"], moved, table)?;
+    table.add("tidegate", BEHIND, up.quiet()?);
     same(&source, &target)?;
     let other = room.join("other");
     if !plan.services {
         up.call(&["send", "other", "--wait"])?;
+        up.quiet()?;
         same(&source, &other)?;
-        std::thread::sleep(STANDBY_TIME);
     }
     update(v2, &source)?;
     step("publish v2", &["build", "bench"], stored, table)?;
@@ -123,7 +123,7 @@ fn tidegate(plan: &Plan, room: &Path, v1: &Path, v2: &Path, table: &mut Table) -
     same(&source, &other)
 }
 
-fn text(source: &Path, target: &Path, other: &Path) -> String {
+pub fn text(source: &Path, target: &Path, other: &Path) -> String {
     format!(
         "distributors: {{ hq: {{ refresh: never }} }}
 distributions:
@@ -145,9 +145,9 @@ pub fn copy(from: &Path, to: &Path) -> anyhow::Result<()> {
     done(Command::new("cp").arg("-a").arg(from).arg(to))
 }
 
-/// Makes `to` equal to `from`, touching only what differs.
+/// Makes `to` equal to `from`, touching only what differs; holes stay holes.
 pub fn update(from: &Path, to: &Path) -> anyhow::Result<()> {
-    done(Command::new("rsync").args(["-a", "--delete"]).arg(slash(from)).arg(slash(to)))
+    done(Command::new("rsync").args(["-aS", "--delete"]).arg(slash(from)).arg(slash(to)))
 }
 
 pub fn sync() -> anyhow::Result<()> {

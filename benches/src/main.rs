@@ -2,8 +2,10 @@
 //! `lateness` are about time. Tables for docs/performance.md
 //! go to stdout; what is going on goes to stderr.
 
+mod corpus;
 mod data;
 mod document;
+mod growth;
 mod jobs;
 mod lateness;
 mod meter;
@@ -29,9 +31,9 @@ struct Arguments {
 
 #[derive(Subcommand)]
 enum What {
-    /// Builds and delivers the corpora, beside rsync, restic and tar | zstd
+    /// Builds and delivers the corpora, beside rsync, restic, rustic and tar | zstd
     Data {
-        /// Made by `python3 benches/corpus.py DIR`, or by benches/trees.py
+        /// Where the corpora are, or are made (benches/corpus.py, benches/trees.py)
         #[arg(long)]
         corpus: PathBuf,
         /// The release binary
@@ -53,6 +55,17 @@ enum What {
         /// Document whose tables are written anew
         #[arg(long)]
         write: Option<PathBuf>,
+    },
+    /// Trees of growing size, embedded: times, memory, and the index's bytes for each file
+    Growth {
+        #[arg(long, default_value = "target/release/tidegate")]
+        tidegate: PathBuf,
+        /// Made here and removed again, one after the other
+        #[arg(long)]
+        scratch: PathBuf,
+        /// `files-N`: N small files; `gib-N`: N GiB in files of 256 MiB
+        #[arg(long, default_values_t = ["files-10000", "files-100000", "files-1000000", "gib-1", "gib-4", "gib-10"].map(str::to_owned))]
+        of: Vec<String>,
     },
     /// No-op jobs on RabbitMQ and PostgreSQL (`ops/services up`, then `. .services/env`), beside Celery
     Jobs {
@@ -93,6 +106,7 @@ fn main() -> anyhow::Result<()> {
         What::Data { corpus, tidegate, scratch, of, rounds, services, no_peers, write } => {
             data::run(&data::Plan { corpus, tidegate, scratch, of, rounds, services, peers: !no_peers, write })
         }
+        What::Growth { tidegate, scratch, of } => growth::run(&growth::Plan { tidegate, scratch, of }),
         What::Jobs { tidegate, scratch, lanes, jobs, celery_python } => {
             jobs::run(&jobs::Plan { tidegate, scratch, lanes, jobs, celery_python })
         }

@@ -75,6 +75,10 @@ impl Watch {
     }
 
     pub fn end(self) -> anyhow::Result<Cost> {
+        self.so_far()
+    }
+
+    pub fn so_far(&self) -> anyhow::Result<Cost> {
         Ok(Cost {
             wall: self.begin.elapsed(),
             cpu: cpu_of(&self.pids)? - self.cpu,

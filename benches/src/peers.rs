@@ -78,40 +78,91 @@ fn received(stats: &str) -> Option<u64> {
     line.split(':').nth(1)?.trim().replace(',', "").parse().ok()
 }
 
-pub fn restic(room: &Path, v1: &Path, v2: &Path, table: &mut Table) -> anyhow::Result<()> {
+/// On services its repository lies in the same S3 storage, else on disk.
+pub fn restic(room: &Path, on_s3: bool, v1: &Path, v2: &Path, table: &mut Table) -> anyhow::Result<()> {
     if !have("restic") {
         return Ok(());
     }
-    std::fs::create_dir_all(room)?;
-    let repository = room.join("repository");
-    let source = room.join("source");
-    let target = room.join("target");
-    crate::data::copy(v1, &source)?;
+    let (tool, repository) = match on_s3 {
+        true => ("restic, S3", s3_repository()?),
+        false => ("restic", room.join("repository").display().to_string()),
+    };
     let restic = |arguments: &[&str]| {
         let mut command = Command::new("restic");
-        command.args(arguments).args(["--no-cache", "--quiet", "-r"]).arg(&repository).env("RESTIC_PASSWORD", "bench");
-        command.current_dir(&source);
+        command.args(arguments).args(["--no-cache", "--quiet", "-r", &repository]).env("RESTIC_PASSWORD", "bench");
         command
     };
-    child(&mut restic(&["init"]))?;
-    let mut before = bytes(&repository)?;
+    let restore = |target: &str| restic(&["restore", "latest", &format!("--target={target}")]);
+    backups(Backups { tool, room, backup: &|| restic(&["backup", "."]), restore: &restore, v1, v2 }, table, || {
+        child(&mut restic(&["init"])).map(drop)
+    })
+}
+
+/// A path of its own in the bucket that the environment names.
+fn s3_repository() -> anyhow::Result<String> {
+    let variable = |name: &str| std::env::var(name).with_context(|| format!("{name} is not set: . .services/env"));
+    let bucket = variable("TIDEGATE_STORAGE")?;
+    let bucket = bucket.strip_prefix("s3://").context("TIDEGATE_STORAGE is no bucket")?;
+    Ok(format!("s3:{}/{bucket}/restic-{}", variable("TIDEGATE_S3_ENDPOINT")?, uuid::Uuid::now_v7().simple()))
+}
+
+pub fn rustic(room: &Path, v1: &Path, v2: &Path, table: &mut Table) -> anyhow::Result<()> {
+    if !have("rustic") {
+        return Ok(());
+    }
+    let repository = room.join("repository").display().to_string();
+    let rustic = |arguments: &[&str]| {
+        let mut command = Command::new("rustic");
+        command.args(["--no-progress", "--no-cache", "--log-level", "error", "-r", &repository, "--password", "bench"]);
+        command.args(arguments);
+        command
+    };
+    let restore = |target: &str| rustic(&["restore", "latest", target]);
+    backups(
+        Backups { tool: "rustic", room, backup: &|| rustic(&["backup", "."]), restore: &restore, v1, v2 },
+        table,
+        || child(&mut rustic(&["init"])).map(drop),
+    )
+}
+
+/// A tool with a repository of snapshots.
+struct Backups<'a> {
+    tool: &'a str,
+    room: &'a Path,
+    /// Of the folder that it runs in.
+    backup: &'a dyn Fn() -> Command,
+    restore: &'a dyn Fn(&str) -> Command,
+    v1: &'a Path,
+    v2: &'a Path,
+}
+
+fn backups(with: Backups, table: &mut Table, init: impl Fn() -> anyhow::Result<()>) -> anyhow::Result<()> {
+    let Backups { tool, room, backup, restore, v1, v2 } = with;
+    std::fs::create_dir_all(room)?;
+    let (source, target, repository) = (room.join("source"), room.join("target"), room.join("repository"));
+    crate::data::copy(v1, &source)?;
+    init()?;
+    let stored = || if repository.exists() { bytes(&repository) } else { Ok(0) };
+    let mut before = stored()?;
     let mut publish = |step: &str, table: &mut Table| -> anyhow::Result<()> {
         sync()?;
-        let cost = child(&mut restic(&["backup", "."]))?;
-        let now = bytes(&repository)?;
-        table.add("restic", step, Cost { bytes: now.saturating_sub(before), ..cost });
+        let cost = child(backup().current_dir(&source))?;
+        let now = stored()?;
+        table.add(tool, step, Cost { bytes: now.saturating_sub(before), ..cost });
         before = now;
         Ok(())
     };
     publish("publish v1", table)?;
     publish("publish unchanged", table)?;
     sync()?;
-    let cost = child(&mut restic(&["restore", "latest", &format!("--target={}", target.display())]))?;
-    table.add("restic", "deliver v1", cost);
-    // It leaves the top directory as it finds it.
+    table.add(tool, "deliver v1", child(&mut restore(target.to_str().context("a path that is no UTF-8")?))?);
+    // The top directory is left as it is found.
     crate::data::same_but_for_directory_times(&source, &target)?;
     crate::data::update(v2, &source)?;
-    publish("publish v2", table)
+    publish("publish v2", table)?;
+    sync()?;
+    table.add(tool, "deliver v2", child(&mut restore(target.to_str().context("a path that is no UTF-8")?))?);
+    Ok(())
 }
 
 /// An archive has no notion of a change: it is made and unpacked whole.

@@ -9,9 +9,15 @@ use anyhow::{Context, bail};
 use crate::meter::{Cost, Watch};
 use crate::roles::Roles;
 use crate::services::Ground;
+use crate::wait::until;
 
 /// The subscriber that is measured.
 pub const SITE: &str = "site";
+
+/// Processes that use less than this from one look to the next have nothing to do.
+const QUIET_CPU: Duration = Duration::from_millis(60);
+const QUIET_LOOK_EVERY: Duration = Duration::from_secs(1);
+const QUIET_WITHIN: Duration = Duration::from_secs(900);
 
 pub struct Tidegate<'a> {
     binary: PathBuf,
@@ -56,6 +62,22 @@ impl<'a> Tidegate<'a> {
         let mut cost = watch.end()?;
         let wall = "SELECT MAX(ended_ms) - MIN(created_ms) FROM tide_requests WHERE created_ms >= (SELECT MAX(created_ms) FROM tide_requests WHERE origin = 'queue')";
         cost.wall = Duration::from_millis(self.number(wall)?);
+        Ok(cost)
+    }
+
+    /// What is still done behind the last request's back, until all processes rest.
+    pub fn quiet(&self) -> anyhow::Result<Cost> {
+        let watch = Watch::begin(self.roles.pids())?;
+        let mut cost = watch.so_far()?;
+        std::thread::sleep(QUIET_LOOK_EVERY);
+        until("the end of all work", QUIET_WITHIN, QUIET_LOOK_EVERY, || {
+            let now = watch.so_far()?;
+            let rested = now.cpu.saturating_sub(cost.cpu) < QUIET_CPU;
+            if !rested {
+                cost = now;
+            }
+            Ok(rested)
+        })?;
         Ok(cost)
     }
 

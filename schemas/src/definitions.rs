@@ -166,6 +166,8 @@ pub enum Allowance {
     SetId,
     /// `security.*` attributes: capabilities, labels.
     SecurityAttributes,
+    /// Trees that become more than a thousand times larger than they are stored, such as images that are nearly all zeros.
+    Expansion,
 }
 
 impl Allowance {
@@ -174,6 +176,7 @@ impl Allowance {
             Allowance::LinkOut => "link-out",
             Allowance::SetId => "set-id",
             Allowance::SecurityAttributes => "security-attributes",
+            Allowance::Expansion => "expansion",
         }
     }
 }

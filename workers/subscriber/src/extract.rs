@@ -200,6 +200,7 @@ impl Extraction {
                 Allowance::LinkOut => policy.links_out = true,
                 Allowance::SetId => policy.set_id = true,
                 Allowance::SecurityAttributes => policy.security_attributes = true,
+                Allowance::Expansion => policy.expansion = true,
             }
         }
         policy

@@ -208,7 +208,11 @@ static DISTRIBUTION: Object = Object {
         or("adopt", Shape::Flag, "false"),
         field(
             "allow",
-            Shape::List { of: &Shape::Word(&["link-out", "set-id", "security-attributes"], &[]), min: 0, max: 3 },
+            Shape::List {
+                of: &Shape::Word(&["link-out", "set-id", "security-attributes", "expansion"], &[]),
+                min: 0,
+                max: 4,
+            },
         ),
         field("keep", Shape::List { of: &Shape::Word(&["owners", "xattrs", "acls", "security"], &[]), min: 0, max: 4 }),
         or("unchanged", Shape::Word(&["link", "reflink", "copy"], &[]), "link"),

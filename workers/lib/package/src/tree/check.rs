@@ -24,6 +24,8 @@ pub struct Policy {
     pub links_out: bool,
     /// Allows `security.*` attributes: capabilities, labels.
     pub security_attributes: bool,
+    /// Allows a tree to become more than `expansion_max` times larger than it is stored: images that are nearly all zeros.
+    pub expansion: bool,
     pub depth_max: u32,
     pub entries_max: u32,
     /// Of all files together.
@@ -33,7 +35,7 @@ pub struct Policy {
 }
 
 pub const DEPTH_MAX: u32 = crate::limits::PATH_DEPTH_MAX as u32;
-pub const ENTRIES_MAX: u32 = 4_000_000;
+pub const ENTRIES_MAX: u32 = crate::limits::ENTRIES_MAX as u32;
 pub const BYTES_MAX: u64 = 16 << 40;
 pub const EXPANSION_MAX: u64 = 1_000;
 /// A tree of up to this size may be all repetition.
@@ -48,6 +50,7 @@ impl Default for Policy {
             windows_names: false,
             links_out: false,
             security_attributes: false,
+            expansion: false,
             depth_max: DEPTH_MAX,
             entries_max: ENTRIES_MAX,
             bytes_max: BYTES_MAX,
@@ -81,6 +84,7 @@ impl Policy {
             "windows-name" => Some(&mut self.windows_names),
             "link-out" => Some(&mut self.links_out),
             "security-attributes" => Some(&mut self.security_attributes),
+            "expansion" => Some(&mut self.expansion),
             _ => None,
         }
     }
@@ -116,6 +120,10 @@ pub enum Unsafe {
     SecurityAttribute { path: String, name: String },
     #[error("`{path}` has mode {mode:o}, which is none")]
     ModeInvalid { path: String, mode: u32 },
+    #[error(
+        "{stored} stored bytes become {bytes}, more than {times} times as many: allow `expansion` if that is meant"
+    )]
+    Expansion { bytes: u64, stored: u64, times: u64 },
     #[error("{what}: {found} is more than {max}")]
     TooMuch { what: &'static str, found: u64, max: u64 },
     #[error("`{path}`: {why}")]
@@ -141,6 +149,7 @@ impl Unsafe {
             Unsafe::SetId { .. } => "set-id",
             Unsafe::SecurityAttribute { .. } => "security-attributes",
             Unsafe::ModeInvalid { .. } => "mode-invalid",
+            Unsafe::Expansion { .. } => "expansion",
             Unsafe::TooMuch { .. } => "tree-too-large",
             Unsafe::Content { .. } => "content-invalid",
             Unsafe::Tables(_) => "index-invalid",
@@ -246,5 +255,8 @@ fn check_sizes(index: &Index, policy: &Policy) -> Result<(), Unsafe> {
     at_most("bytes in all files", total, policy.bytes_max)?;
     let stored = index.frames.iter().map(|frame| u64::from(frame.stored_bytes)).sum::<u64>();
     let allowed = EXPANSION_FREE_BYTES.saturating_add(stored.saturating_mul(policy.expansion_max));
-    at_most("bytes in all files, for what is stored", written, allowed)
+    if written > allowed && !policy.expansion {
+        return Err(Unsafe::Expansion { bytes: written, stored, times: policy.expansion_max });
+    }
+    Ok(())
 }

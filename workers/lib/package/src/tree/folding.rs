@@ -20,11 +20,21 @@ static ASKING: Mutex<()> = Mutex::new(());
 /// True where `A` and `a` are one name, at the nearest directory that exists; true also where nobody may try, because
 /// refusing twins is the safe answer.
 pub(super) fn folds_case(target: &Path) -> bool {
-    let Some(place) = target.ancestors().skip(1).find(|ancestor| ancestor.is_dir()) else { return true };
+    let Some(place) = place_to_ask(target) else { return true };
     let _one_of_this_process = ASKING.lock().unwrap_or_else(PoisonError::into_inner);
     let answer = (0..TRIES_MAX).find_map(|_| ask(place).transpose());
     let _ = fs::remove_file(place.join(PROBE));
     answer.and_then(Result::ok).unwrap_or(true)
+}
+
+/// Beside the target, so that nobody sees the probe in it, unless the target is a mount of its own.
+fn place_to_ask(target: &Path) -> Option<&Path> {
+    let beside = target.ancestors().skip(1).find(|ancestor| ancestor.is_dir())?;
+    let is_mount = match (target.symlink_metadata(), beside.metadata()) {
+        (Ok(target), Ok(beside)) => target.is_dir() && target.dev() != beside.dev(),
+        _ => false,
+    };
+    Some(if is_mount { target } else { beside })
 }
 
 /// None if the probe was taken away meanwhile, which makes the answer worth nothing.
@@ -82,6 +92,14 @@ mod tests {
         std::os::unix::fs::symlink(&precious, room.path().join("site").join(PROBE)).unwrap();
         assert!(folds_case(&room.path().join("site/target")), "nobody may try");
         assert_eq!(fs::read(&precious).unwrap(), b"kept");
+    }
+
+    #[test]
+    fn a_target_that_is_a_mount_is_asked_itself_and_any_other_is_not() {
+        let room = tempfile::tempdir().unwrap();
+        assert_eq!(place_to_ask(Path::new("/proc")), Some(Path::new("/proc")));
+        assert_eq!(place_to_ask(&room.path().join("not/there")), Some(room.path()));
+        assert_eq!(place_to_ask(room.path()), room.path().parent());
     }
 
     #[test]

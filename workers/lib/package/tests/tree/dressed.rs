@@ -5,7 +5,7 @@ use std::os::unix::fs::MetadataExt;
 
 use package::Keeps;
 use package::extras::Account;
-use package::tree::{self, Modification};
+use package::tree::{self, Modification, Policy};
 use schemas::ExtractOutcome;
 
 use super::support::*;
@@ -229,8 +229,9 @@ fn a_sparse_tree_may_be_far_larger_than_what_is_stored_and_a_full_one_may_not() 
     huge.index.chunk_refs = vec![0; count as usize];
     huge.index.entries[1].kind = package::EntryKind::File { bytes: count * zeros.len() as u64, refs: 0..count as u32 };
     let site = Site::new();
-    let policy = package::tree::Policy { expansion_max: 10, ..site.policy.clone() };
-    assert_eq!(tree::check(&huge.index, &policy).unwrap_err().code(), "tree-too-large");
+    let policy = Policy { expansion_max: 10, ..site.policy.clone() };
+    assert_eq!(tree::check(&huge.index, &policy).unwrap_err().code(), "expansion");
+    assert_eq!(tree::check(&huge.index, &Policy { expansion: true, ..policy }), Ok(()));
     huge.index.extras.sparse = vec![1];
     site.mirror(&huge).unwrap();
     let meta = fs::metadata(site.target().join("big")).unwrap();

@@ -190,7 +190,7 @@ fn a_bomb_is_refused_by_what_it_would_become() {
     let times = (5u64 << 30) / CHUNK as u64;
     bomb.chunk_refs = vec![0; times as usize];
     bomb.entries[1].kind = EntryKind::File { bytes: times * CHUNK as u64, refs: 0..times as u32 };
-    assert_eq!(refused(bomb, &Policy::default()), "tree-too-large");
+    assert_eq!(refused(bomb, &Policy::default()), "expansion");
     let mut sparse = Tree::new().file("a", "x").revision(1).index;
     let EntryKind::File { bytes, .. } = &mut sparse.entries[1].kind else { panic!() };
     *bytes = 1 << 60;
