@@ -22,21 +22,28 @@ pub(super) struct Parts<'a> {
 }
 
 pub(super) fn assemble(tree: Tree, parts: Parts) -> (Index, Vec<Stat>, HashSet<Digest>) {
-    let mut index = Index::default();
-    let mut stats = Vec::new();
+    let mut index = Index { entries: Vec::with_capacity(tree.entries.len()), ..Index::default() };
+    let mut stats = Vec::with_capacity(tree.entries.len());
     add_entries(&mut index, &mut stats, tree, &parts);
     let empty = Index::default();
     let previous = parts.previous.unwrap_or(&empty);
-    let new_packs = parts.packs.packs.iter().map(|pack| pack.digest).collect();
+    let Packed { frames, packs } = parts.packs;
+    let new_packs = packs.iter().map(|pack| pack.digest).collect();
     let mut all = Tables {
-        chunks: [previous.chunks.as_slice(), &parts.sequence.new_chunks].concat(),
-        frames: [previous.frames.as_slice(), &parts.packs.frames].concat(),
-        packs: [previous.packs.as_slice(), &parts.packs.packs].concat(),
+        chunks: joined(&previous.chunks, parts.sequence.new_chunks),
+        frames: joined(&previous.frames, frames),
+        packs: joined(&previous.packs, packs),
     };
     all.chunks[previous.chunks.len()..].iter_mut().for_each(|chunk| chunk.frame += previous.frames.len() as u32);
     all.frames[previous.frames.len()..].iter_mut().for_each(|frame| frame.pack += previous.packs.len() as u32);
     keep_what_is_named(&mut index, all);
     (index, stats, new_packs)
+}
+
+/// A million files' tables are worth not copying.
+fn joined<T: Clone>(old: &[T], mut new: Vec<T>) -> Vec<T> {
+    new.splice(..0, old.iter().cloned());
+    new
 }
 
 struct Tables {
@@ -72,7 +79,8 @@ fn add_entries(index: &mut Index, stats: &mut Vec<Stat>, tree: Tree, parts: &Par
                             .extend_from_slice(&previous.chunk_refs[refs.start as usize..refs.end as usize]);
                     }
                 } else if let Some(file) = read.next_if(|file| file.file == at as u32) {
-                    index.chunk_refs.extend_from_slice(&parts.sequence.refs[file.refs.clone()]);
+                    let refs = file.refs.start as usize..file.refs.end as usize;
+                    index.chunk_refs.extend_from_slice(&parts.sequence.refs[refs]);
                     if let Some(fresh) = &file.fresh {
                         (stat, mode, mtime_ns) = (fresh.stat, fresh.mode, fresh.stat.mtime_ns);
                         extra = fresh.extra.clone();
@@ -111,11 +119,16 @@ fn keep_what_is_named(index: &mut Index, all: Tables) {
     for at in [&mut chunk_at, &mut frame_at, &mut pack_at] {
         at.iter_mut().filter(|at| **at != GONE).zip(0..).for_each(|(at, position)| *at = position);
     }
-    let kept = |at: &[u32], from: usize| at[from] != GONE;
-    index.chunks = (0..all.chunks.len()).filter(|&n| kept(&chunk_at, n)).map(|n| all.chunks[n]).collect();
+    index.chunks = kept(all.chunks, &chunk_at);
     index.chunks.iter_mut().for_each(|chunk| chunk.frame = frame_at[chunk.frame as usize]);
-    index.frames = (0..all.frames.len()).filter(|&n| kept(&frame_at, n)).map(|n| all.frames[n]).collect();
+    index.frames = kept(all.frames, &frame_at);
     index.frames.iter_mut().for_each(|frame| frame.pack = pack_at[frame.pack as usize]);
-    index.packs = (0..all.packs.len()).filter(|&n| kept(&pack_at, n)).map(|n| all.packs[n]).collect();
+    index.packs = kept(all.packs, &pack_at);
     index.chunk_refs.iter_mut().for_each(|at| *at = chunk_at[*at as usize]);
+}
+
+fn kept<T>(mut all: Vec<T>, at: &[u32]) -> Vec<T> {
+    let mut at = at.iter();
+    all.retain(|_| at.next().is_some_and(|at| *at != GONE));
+    all
 }

@@ -56,7 +56,7 @@ pub(super) struct ReadFile {
     pub file: u32,
     pub pieces: usize,
     /// If the file changed since it was listed: how it is now.
-    pub fresh: Option<Fresh>,
+    pub fresh: Option<Box<Fresh>>,
 }
 
 pub(super) struct Fresh {
@@ -92,7 +92,7 @@ impl Reading<'_> {
     }
 
     /// Appends the whole file. Its stat is compared after reading, so that one look says "not changed since listed".
-    fn read_file(&self, file: u32, bytes_max: u64, data: &mut Vec<u8>) -> Result<Option<Fresh>, BuildError> {
+    fn read_file(&self, file: u32, bytes_max: u64, data: &mut Vec<u8>) -> Result<Option<Box<Fresh>>, BuildError> {
         let (entry, listed) = self.entry(file);
         let opened = self.open(entry)?;
         let mut expected = *listed;
@@ -112,7 +112,7 @@ impl Reading<'_> {
             data.truncate(start);
             expected = now;
             let extra = extra_of(&opened, &raw, self.tree.keeps).map_err(|error| self.unreadable(entry, error))?;
-            fresh = Some(Fresh { stat: now, mode: raw.st_mode & 0o7777, extra });
+            fresh = Some(Box::new(Fresh { stat: now, mode: raw.st_mode & 0o7777, extra }));
         }
         Err(self.changed(entry))
     }

@@ -39,10 +39,12 @@ pub(super) struct Sequence {
     pool: Pool,
 }
 
+/// One for each file that was read: as small as it can be.
 pub(super) struct SequencedFile {
     pub file: u32,
-    pub refs: Range<usize>,
-    pub fresh: Option<Fresh>,
+    /// An index names fewer than 2^32.
+    pub refs: Range<u32>,
+    pub fresh: Option<Box<Fresh>>,
 }
 
 impl Sequence {
@@ -79,15 +81,16 @@ impl Sequence {
                 }
                 self.take_segment(unit.data, unit.pieces, tail, is_last, full);
                 if is_last {
-                    let refs = self.refs_start..self.refs.len();
+                    let refs = self.refs_start as u32..self.refs.len() as u32;
                     self.files.push(SequencedFile { file, refs, fresh: None });
                 }
             }
         }
     }
 
-    /// The last frame, if anything is in it.
+    /// The last frame, if anything is in it. Nothing is looked up any more.
     pub fn finish(&mut self, full: &mut Vec<RawFrame>) {
+        self.numbers = HashMap::default();
         if self.open.bytes > 0 {
             self.close_frame(full);
         }
@@ -96,7 +99,7 @@ impl Sequence {
     fn take_files(&mut self, data: Vec<u8>, pieces: &[Piece], files: Vec<ReadFile>, full: &mut Vec<RawFrame>) {
         let mut start = self.refs.len();
         for ReadFile { file, pieces, fresh } in files {
-            self.files.push(SequencedFile { file, refs: start..start + pieces, fresh });
+            self.files.push(SequencedFile { file, refs: start as u32..(start + pieces) as u32, fresh });
             start += pieces;
         }
         self.store(data, pieces, full);
@@ -278,7 +281,7 @@ mod tests {
             let of = Of::Segment { file: 0, is_first: n == 0, is_last, tail: part.len() - at };
             sequence.take(ReadUnit { data: part.to_vec(), pieces, hole_bytes: 0, of }, &mut full);
         }
-        assert_eq!(sequence.files[0].refs, 0..sequence.refs.len());
+        assert_eq!(sequence.files[0].refs, 0..sequence.refs.len() as u32);
         sequence.refs.iter().map(|&number| sequence.new_chunks[number as usize].bytes as usize).collect()
     }
 
