@@ -39,19 +39,12 @@ pub async fn run(
         for_children: site.orders.has_children(),
     };
     let fetch = Fetch::new(&site.depot, order, context)?;
-    let manifest = fetch.manifest().await?;
-    if task.keep.is_some_and(|keep| keep.delete_first) {
-        site.retention.make_room(site, task.store, manifest.header.index.digest).await?;
-    }
-    let held = held_trees(site, task, &manifest).await?;
-    let plan = fetch.plan(&manifest, held.clone()).await?;
-    context.progress.set_totals(manifest.header.files, plan.bytes);
     let begun = Count::begun(&before);
-    let patched = with_notes(site, job, &fetch, &begun, fetch.patch(&manifest, plan, held)).await;
-    if patched.is_err() {
+    let prepared = with_notes(site, job, &fetch, &begun, prepare(site, task, &fetch, context)).await;
+    if prepared.is_err() {
         site.journal.note_transfer(job, &begun.transfer(&fetch)).await?;
     }
-    let patched = patched?;
+    let (manifest, patched) = prepared?;
     let count = Count::new(&before, &manifest, &patched);
     site.journal.note_transfer(job, &count.transfer(&fetch)).await?;
     let brought = with_notes(site, job, &fetch, &count, fetch.bring(&manifest, patched.plan)).await;
@@ -61,7 +54,29 @@ pub async fn run(
     Ok(SendResult { held, ..result(&manifest, &count, &fetch) })
 }
 
+/// All but the frames that no patch gives.
+async fn prepare(
+    site: &Arc<Site>,
+    task: &SendTask,
+    fetch: &Fetch<'_>,
+    context: &Context,
+) -> Result<(Manifest, Patched), Halt> {
+    let manifest = fetch.manifest().await?;
+    if task.keep.is_some_and(|keep| keep.delete_first) {
+        site.retention.make_room(site, task.store, manifest.header.index.digest).await?;
+    }
+    let held = held_trees(site, task, &manifest).await?;
+    let plan = fetch.plan(&manifest, held.clone()).await?;
+    context.progress.set_totals(manifest.header.files, plan.bytes);
+    let patched = fetch.patch(&manifest, plan, held).await?;
+    Ok((manifest, patched))
+}
+
 /// Bytes lacking at the first start, and bytes that came before a restart without being counted.
+///
+/// What is reported is what the sources gave over all starts, also in vain. Each kill takes from it no more than came since the
+/// last note, `CHECKPOINT_EVERY` before: what of that is in the store is counted all the same, unless as much came in vain
+/// before the note.
 struct Count {
     /// `None` until it is known what patches spare.
     needed: Option<u64>,

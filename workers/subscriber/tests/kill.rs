@@ -2,26 +2,27 @@
 
 mod fixture;
 
-use std::ops::Range;
 use std::os::unix::fs::MetadataExt;
 use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 
 use async_trait::async_trait;
-use blobs::{BlobError, DiskBlobs, Key, ReadBlobs};
-use bytes::Bytes;
+use fixture::given::{Given, Then};
 use fixture::origin::{Published, tree};
 use fixture::*;
 use queue::{Address, Consumer, Outgoing, Queue, QueueError};
 use schemas::{Event, ExtractOutcome, JobMessage, QueueName, Reports};
+use subscriber::config::Retries;
 use subscriber::journal::Journal;
+use tokio::sync::Semaphore;
 
 const DIR: &str = "TIDEGATE_TEST_DIR";
 const STEP: &str = "TIDEGATE_TEST_STEP";
 const COUNT: &str = "TIDEGATE_TEST_COUNT";
+const GIVES: &str = "TIDEGATE_TEST_GIVES";
 const ABORTED: i32 = 6;
 /// A step that is not the tree's: a terminal report goes to the broker.
 const REPORT: &str = "report";
@@ -44,7 +45,9 @@ async fn the_process_that_dies() {
         }
         Ok(())
     }));
-    let _site = world.start_by(queue, config, Arc::new(DiskBlobs::open(dir.join("origin")).unwrap()));
+    let gives = std::env::var(GIVES).map_or(u64::MAX, |bytes| bytes.parse().unwrap());
+    let then = Then::Die { folder: dir.join("site/store"), bytes: count.into() };
+    let _site = world.start_by(queue, config, Arc::new(Given::up_to(dir, gives, then)));
     let root = dir.join("target").to_string_lossy().into_owned();
     world.control(&schemas::Control::Settings(settings(1, root))).await;
     let message: JobMessage = serde_json::from_slice(&std::fs::read(dir.join("message")).unwrap()).unwrap();
@@ -55,12 +58,21 @@ async fn the_process_that_dies() {
 
 /// Runs a site on the world's folder until it dies at the `count`th time of `step`.
 fn die_at(world: &World, message: &JobMessage, step: &str, count: u32) {
+    die(world, message, &[(STEP, step), (COUNT, &count.to_string())]);
+}
+
+/// The same until its origin has given so many bytes of an answer and so many are in its store.
+fn die_after(world: &World, message: &JobMessage, given: u64, held: u64) {
+    die(world, message, &[(STEP, "none"), (GIVES, &given.to_string()), (COUNT, &held.to_string())]);
+}
+
+fn die(world: &World, message: &JobMessage, told: &[(&str, &str)]) {
     std::fs::write(world.path("message"), serde_json::to_vec(message).unwrap()).unwrap();
     let mut process = Command::new(std::env::current_exe().unwrap());
     process.args(["the_process_that_dies", "--exact", "--nocapture"]);
-    process.env(DIR, world.dir.path()).env(STEP, step).env(COUNT, count.to_string());
+    process.env(DIR, world.dir.path()).envs(told.iter().copied());
     let ended = process.stdout(Stdio::null()).stderr(Stdio::null()).status().unwrap();
-    assert_eq!(ended.signal(), Some(ABORTED), "it died at {step}, as it should: {ended}");
+    assert_eq!(ended.signal(), Some(ABORTED), "it died as told, {told:?}: {ended}");
 }
 
 /// A broker that never gets its `at`th terminal report: the process dies where it would publish it.
@@ -112,46 +124,83 @@ async fn published(world: &World) -> Published {
     world.origin().publish(1, &tree(&world.path("v1"), 20, 20_000, 1), None).await
 }
 
-/// An origin that says how much it gave.
-struct Counting {
-    inner: DiskBlobs,
-    bytes: AtomicU64,
+fn bytes_of(world: &World, key: blobs::Key) -> u64 {
+    std::fs::metadata(world.origin().object(key)).unwrap().len()
 }
 
-#[async_trait]
-impl ReadBlobs for Counting {
-    fn name(&self) -> &str {
-        self.inner.name()
-    }
+/// All that a site without content has to fetch.
+fn needed_bytes(world: &World, of: &Published) -> u64 {
+    bytes_of(world, of.header_key()) + bytes_of(world, of.index_key()) + frames_bytes(of)
+}
 
-    async fn size(&self, key: &Key) -> Result<Option<u64>, BlobError> {
-        self.inner.size(key).await
-    }
+fn frames_bytes(of: &Published) -> u64 {
+    of.index.frames.iter().map(|frame| u64::from(frame.stored_bytes)).sum()
+}
 
-    async fn get(&self, key: &Key, bytes_max: u64) -> Result<Bytes, BlobError> {
-        self.inner.get(key, bytes_max).await
-    }
-
-    async fn get_ranges(&self, key: &Key, ranges: &[Range<u64>]) -> Result<Vec<Bytes>, BlobError> {
-        self.bytes.fetch_add(ranges.iter().map(|r| r.end - r.start).sum(), Relaxed);
-        self.inner.get_ranges(key, ranges).await
+#[tokio::test]
+async fn a_download_killed_within_a_request_goes_on_at_the_last_whole_frame() {
+    for cut_off in [0, 1_000] {
+        let mut world = World::new().await;
+        let v1 = world.origin().publish(1, &tree(&world.path("v1"), 30, 100_000, 1), None).await;
+        assert!(v1.index.packs.len() == 1 && v1.index.frames.len() > 8, "one request, many frames");
+        let held: u64 = v1.index.frames[..8].iter().map(|frame| u64::from(frame.stored_bytes)).sum();
+        die_after(&world, &send("a", 1, v1.store, v1.revision), held + cut_off, held);
+        let origin = Arc::new(Given::whole(world.dir.path()));
+        let site = world.start_on(world.config(), origin.clone());
+        let report = world.end_of(job("a")).await;
+        let (needed, result) = (needed_bytes(&world, &v1), sent(&report));
+        let again = bytes_of(&world, v1.header_key()) + cut_off;
+        assert_eq!(origin.bytes(), needed + again, "the header, which is kept last, and the frame that was cut off");
+        assert_eq!((result.bytes_needed, result.bytes_fetched), (needed, needed), "no more than that is not counted");
+        site.stop().await;
     }
 }
 
 #[tokio::test]
-async fn a_download_that_was_killed_goes_on_with_the_frames_that_remain() {
+async fn a_download_that_was_killed_among_many_requests_loses_and_miscounts_little() {
     let mut world = World::new().await;
     let v1 = world.origin().publish(1, &tree(&world.path("v1"), 40, 1 << 20, 1), None).await;
-    let whole: u64 = v1.index.frames.iter().map(|f| u64::from(f.stored_bytes)).sum();
     die_at(&world, &send("a", 1, v1.store, v1.revision), "download", 8);
-    let origin = Arc::new(Counting { inner: DiskBlobs::open(world.path("origin")).unwrap(), bytes: AtomicU64::new(0) });
+    let origin = Arc::new(Given::whole(world.dir.path()));
+    let before = origin.bytes();
     let site = world.start_on(world.config(), origin.clone());
     let report = world.end_of(job("a")).await;
-    let moved = origin.bytes.load(Relaxed);
-    assert!(moved > 0 && moved <= whole * 3 / 4, "{moved} of {whole} bytes were moved again");
-    let result = sent(&report);
-    assert!(result.bytes_needed >= whole, "the need is that of the first start: {result:?}");
-    assert!(result.bytes_fetched >= result.bytes_needed, "what came before the kill is counted: {result:?}");
+    let needed = needed_bytes(&world, &v1);
+    let (given, result) = (origin.bytes(), sent(&report));
+    assert!(before > 0 && given - before < needed, "{before} of {needed} bytes came before, {given} in all");
+    assert_eq!(result.bytes_needed, needed, "the need is that of the first start");
+    let lost = given - needed;
+    assert!(lost < 8 * (2 << 20), "of each request under way what was not in the store yet: {lost}");
+    assert!(result.bytes_fetched <= given && result.bytes_fetched >= given - lost, "{given} {result:?}");
+    site.stop().await;
+}
+
+#[tokio::test]
+async fn what_sources_gave_in_vain_is_reported_over_all_starts() {
+    let mut world = World::new().await;
+    let v1 = world.origin().publish(1, &tree(&world.path("v1"), 30, 100_000, 1), None).await;
+    let asked = Arc::new(Semaphore::new(0));
+    let seen = asked.clone();
+    let mut config = world.config();
+    config.retries = Retries { tries_per_source: 1, rounds: u32::MAX };
+    config.observe = Some(Arc::new(move |step| {
+        seen.add_permits(usize::from(step == "download"));
+        Ok(())
+    }));
+    let bytes_max = u64::from(v1.index.frames[0].stored_bytes) * 5 / 2;
+    let breaking = Arc::new(Given::up_to(world.dir.path(), bytes_max, Then::Break));
+    let site = world.start_on(config, breaking);
+    world.subscribe().await;
+    world.publish(&send("a", 1, v1.store, v1.revision)).await;
+    drop(tokio::time::timeout(PATIENCE, asked.acquire_many(3)).await.expect("it is tried again").unwrap());
+    site.stop().await;
+    let origin = Arc::new(Given::whole(world.dir.path()));
+    let site = world.start_on(world.config(), origin.clone());
+    let result = sent(&world.end_of(job("a")).await).clone();
+    assert_eq!(result.bytes_needed, needed_bytes(&world, &v1));
+    assert!(result.bytes_fetched > result.bytes_needed, "halves of frames came in vain: {result:?}");
+    assert_eq!(result.bytes_fetched, origin.bytes(), "all that was given, in both starts");
+    assert_eq!(result.sources[0].bytes, origin.bytes());
     site.stop().await;
 }
 
@@ -214,8 +263,8 @@ async fn a_report_that_the_broker_never_got_is_sent_by_the_next_start_and_nothin
         assert!(ended.contains(&job(name)), "the journal has the end of {name}: {ended:?}");
         let extracted_before = std::fs::metadata(world.target()).map(|about| about.ino()).ok();
 
-        let origin =
-            Arc::new(Counting { inner: DiskBlobs::open(world.path("origin")).unwrap(), bytes: AtomicU64::new(0) });
+        let origin = Arc::new(Given::whole(world.dir.path()));
+        let before = origin.bytes();
         let site = world.start_on(world.config(), origin.clone());
         let report = world.end_of(job(name)).await;
         let mut extract = report.clone();
@@ -230,7 +279,7 @@ async fn a_report_that_the_broker_never_got_is_sent_by_the_next_start_and_nothin
         assert_eq!((&again[1].event, extracted(&extract).outcome), (&extract.event, ExtractOutcome::Installed));
         site.stop().await;
 
-        assert_eq!(origin.bytes.load(Relaxed), 0, "something was fetched again");
+        assert_eq!(origin.bytes(), before, "something was fetched again");
         assert_eq!(content(&world.target()), content(&v1.tree));
         if let Some(ino) = extracted_before {
             assert_eq!(std::fs::metadata(world.target()).unwrap().ino(), ino, "the trees were exchanged again");

@@ -3,15 +3,15 @@
 mod fixture;
 
 use std::collections::BTreeMap;
-use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use async_trait::async_trait;
-use blobs::{BlobError, DiskBlobs, Key, ReadBlobs};
+use blobs::{BlobError, DiskBlobs, Extent, Key, Pieces, ReadBlobs};
 use bytes::Bytes;
 use fixture::origin::{Published, tree};
 use fixture::*;
+use futures::{StreamExt, TryStreamExt};
 use schemas::{
     Beat, ChildKey, ContentSource, Control, JobMessage, Lane, QueueName, SendTask, Settings, SubscriberName, Task,
 };
@@ -38,17 +38,14 @@ impl ReadBlobs for Counting {
         self.inner.size(key).await
     }
 
-    async fn get(&self, key: &Key, bytes_max: u64) -> Result<Bytes, BlobError> {
-        self.objects.fetch_add(1, Ordering::SeqCst);
-        let whole = self.inner.get(key, bytes_max).await?;
-        self.bytes.fetch_add(whole.len() as u64, Ordering::SeqCst);
-        Ok(whole)
-    }
-
-    async fn get_ranges(&self, key: &Key, ranges: &[Range<u64>]) -> Result<Vec<Bytes>, BlobError> {
-        let parts = self.inner.get_ranges(key, ranges).await?;
-        self.bytes.fetch_add(parts.iter().map(|part| part.len() as u64).sum(), Ordering::SeqCst);
-        Ok(parts)
+    fn read(&self, key: &Key, extent: Extent) -> Pieces<'_> {
+        if matches!(extent, Extent::Whole { .. }) {
+            self.objects.fetch_add(1, Ordering::SeqCst);
+        }
+        let count = |piece: &Bytes| {
+            self.bytes.fetch_add(piece.len() as u64, Ordering::SeqCst);
+        };
+        self.inner.read(key, extent).inspect_ok(count).boxed()
     }
 }
 

@@ -2,13 +2,12 @@
 #![allow(dead_code, reason = "each test file uses its share")]
 
 use std::fs;
-use std::ops::Range;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
 use blobs::disk::DiskBlobs;
-use blobs::{BlobError, Blobs, Key, ObjectKind, ReadBlobs};
+use blobs::{BlobError, Blobs, Extent, Key, ObjectKind, Pieces, ReadBlobs};
 use builder::{Builder, Ended};
 use bytes::Bytes;
 use schemas::definitions::{DistributionType, FileSource};
@@ -41,14 +40,11 @@ impl ReadBlobs for Watched {
     async fn size(&self, key: &Key) -> Result<Option<u64>, BlobError> {
         self.disk.size(key).await
     }
-    async fn get(&self, key: &Key, bytes_max: u64) -> Result<Bytes, BlobError> {
-        self.disk.get(key, bytes_max).await
-    }
-    async fn get_ranges(&self, key: &Key, ranges: &[Range<u64>]) -> Result<Vec<Bytes>, BlobError> {
-        let left = self.reads_to_fail.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |left| left.checked_sub(1));
-        match left {
-            Ok(_) => Err(as_told(key)),
-            Err(_) => self.disk.get_ranges(key, ranges).await,
+    fn read(&self, key: &Key, extent: Extent) -> Pieces<'_> {
+        let told = || self.reads_to_fail.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |left| left.checked_sub(1));
+        match extent {
+            Extent::Ranges(_) if told().is_ok() => blobs::pieces::fault(as_told(key)),
+            extent => self.disk.read(key, extent),
         }
     }
 }

@@ -3,8 +3,8 @@
 use std::fmt::Display;
 use std::time::Duration;
 
-use bytes::{Bytes, BytesMut};
-use futures::{Stream, StreamExt};
+use bytes::Bytes;
+use futures::{Stream, StreamExt, TryStreamExt, stream};
 use tokio::time::{Instant, timeout};
 
 /// How long a source may take. A rate is judged per window, so that a source that starts fast cannot then drip.
@@ -27,9 +27,6 @@ impl Default for TransferLimits {
         }
     }
 }
-
-/// Longest body for which room is made before its bytes arrive: a length that lies must not cost memory.
-const RESERVE_BYTES_MAX: u64 = 32 << 20;
 
 #[derive(Debug, Clone, Copy)]
 pub enum Length {
@@ -58,50 +55,86 @@ impl BodyFault {
     }
 }
 
-pub async fn read<S, E>(mut stream: S, length: Length, limits: &TransferLimits) -> Result<Bytes, BodyFault>
+/// The body in pieces as they come.
+pub fn pieces<'a, S, E>(
+    stream: S,
+    length: Length,
+    limits: &TransferLimits,
+) -> impl Stream<Item = Result<Bytes, BodyFault>> + Send + use<'a, S, E>
+where
+    S: Stream<Item = Result<Bytes, E>> + Send + Unpin + 'a,
+    E: Display,
+{
+    let body = Body { stream, length, limits: *limits, got: 0, window: Window::default() };
+    stream::try_unfold(body, |mut body| async move { Ok(body.next().await?.map(|piece| (piece, body))) })
+}
+
+pub async fn read<S, E>(stream: S, length: Length, limits: &TransferLimits) -> Result<Bytes, BodyFault>
+where
+    S: Stream<Item = Result<Bytes, E>> + Send + Unpin,
+    E: Display,
+{
+    let pieces: Vec<Bytes> = pieces(stream, length, limits).try_collect().await?;
+    Ok(pieces.concat().into())
+}
+
+struct Body<S> {
+    stream: S,
+    length: Length,
+    limits: TransferLimits,
+    got: u64,
+    window: Window,
+}
+
+impl<S, E> Body<S>
 where
     S: Stream<Item = Result<Bytes, E>> + Unpin,
     E: Display,
 {
-    let (Length::Exactly(bytes_max) | Length::AtMost(bytes_max)) = length;
-    let mut body = BytesMut::with_capacity(bytes_max.min(RESERVE_BYTES_MAX) as usize);
-    let mut window = Window::open();
-    loop {
-        let next = timeout(limits.silence, stream.next()).await.map_err(|_| BodyFault::Silent(limits.silence))?;
-        let Some(part) = next else { break };
-        let part = part.map_err(|fault| BodyFault::Broken(fault.to_string()))?;
-        if body.len() as u64 + part.len() as u64 > bytes_max {
+    async fn next(&mut self) -> Result<Option<Bytes>, BodyFault> {
+        self.window.judge(&self.limits)?;
+        let (silence, asked) = (self.limits.silence, Instant::now());
+        let next = timeout(silence, self.stream.next()).await.map_err(|_| BodyFault::Silent(silence))?;
+        let Some(piece) = next else { return self.end() };
+        let piece = piece.map_err(|fault| BodyFault::Broken(fault.to_string()))?;
+        self.got += piece.len() as u64;
+        let (Length::Exactly(bytes_max) | Length::AtMost(bytes_max)) = self.length;
+        if self.got > bytes_max {
             return Err(BodyFault::Longer(bytes_max));
         }
-        body.extend_from_slice(&part);
-        window.count(part.len() as u64, limits)?;
+        self.window.count(piece.len() as u64, asked.elapsed());
+        Ok(Some(piece))
     }
-    match length {
-        Length::Exactly(want) if (body.len() as u64) < want => Err(BodyFault::Shorter { got: body.len() as u64, want }),
-        _ => Ok(body.freeze()),
+
+    fn end(&self) -> Result<Option<Bytes>, BodyFault> {
+        match self.length {
+            Length::Exactly(want) if self.got < want => Err(BodyFault::Shorter { got: self.got, want }),
+            _ => Ok(None),
+        }
     }
 }
 
+/// What came in how long: whoever takes the pieces slowly does not make the source slow.
+#[derive(Default)]
 struct Window {
-    opened: Instant,
+    waited: Duration,
     bytes: u64,
 }
 
 impl Window {
-    fn open() -> Window {
-        Window { opened: Instant::now(), bytes: 0 }
+    fn count(&mut self, bytes: u64, waited: Duration) {
+        self.bytes += bytes;
+        self.waited += waited;
     }
 
-    fn count(&mut self, bytes: u64, limits: &TransferLimits) -> Result<(), BodyFault> {
-        self.bytes += bytes;
-        let elapsed = self.opened.elapsed();
-        if elapsed < limits.rate_window {
+    fn judge(&mut self, limits: &TransferLimits) -> Result<(), BodyFault> {
+        if self.waited < limits.rate_window {
             return Ok(());
         }
-        if (self.bytes as f64) < limits.rate_min_bytes_per_s as f64 * elapsed.as_secs_f64() {
+        if (self.bytes as f64) < limits.rate_min_bytes_per_s as f64 * self.waited.as_secs_f64() {
             return Err(BodyFault::Slow(limits.rate_min_bytes_per_s));
         }
-        *self = Window::open();
+        *self = Window::default();
         Ok(())
     }
 }

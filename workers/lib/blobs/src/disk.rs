@@ -8,15 +8,19 @@ use std::os::unix::fs::FileExt;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use crate::calls::Kernel;
-use crate::{BlobError, Blobs, Key, ObjectKind, ReadBlobs, atomic};
 use async_trait::async_trait;
 use bytes::Bytes;
+use futures::{StreamExt, stream};
 use schemas::{Digest, StoreId};
 use uuid::Uuid;
 
+use crate::calls::Kernel;
+use crate::{BlobError, Blobs, Extent, Key, ObjectKind, Pieces, ReadBlobs, atomic, pieces, span};
+
 /// Where objects are written before they get their names.
 const UNFINISHED: &str = ".unfinished";
+/// Bytes read at a time.
+const PIECE_BYTES: u64 = 1 << 20;
 
 #[derive(Debug, Clone)]
 pub struct DiskBlobs {
@@ -75,14 +79,16 @@ impl ReadBlobs for DiskBlobs {
         .await
     }
 
-    async fn get(&self, key: &Key, bytes_max: u64) -> Result<Bytes, BlobError> {
+    fn read(&self, key: &Key, extent: Extent) -> Pieces<'_> {
         let key = *key;
-        self.blocking(key, move |folder| folder.get(key, bytes_max)).await
-    }
-
-    async fn get_ranges(&self, key: &Key, ranges: &[Range<u64>]) -> Result<Vec<Bytes>, BlobError> {
-        let (key, ranges) = (*key, ranges.to_vec());
-        self.blocking(key, move |folder| folder.get_ranges(key, &ranges)).await
+        pieces::of_answer(async move {
+            let (file, batches) = self.blocking(key, move |folder| folder.open_extent(key, extent)).await?;
+            let piece = move |batch: Vec<Range<u64>>| {
+                let file = file.clone();
+                self.blocking(key, move |folder| folder.read(key, &file, &batch))
+            };
+            Ok(stream::iter(batches).then(piece).boxed())
+        })
     }
 }
 
@@ -118,21 +124,27 @@ impl Folder {
         self.root.join(key.to_string())
     }
 
-    fn get(&self, key: Key, bytes_max: u64) -> Result<Bytes, BlobError> {
+    /// The file, and what is read of it at a time.
+    fn open_extent(&self, key: Key, extent: Extent) -> Result<(Arc<File>, Vec<Vec<Range<u64>>>), BlobError> {
         let (file, bytes) = self.open(key)?;
-        if bytes > bytes_max {
-            return Err(BlobError::TooLarge { key, source_name: self.name.clone(), bytes, bytes_max });
-        }
-        self.read(key, &file, 0..bytes)
+        let ranges = match extent {
+            Extent::Whole { bytes_max } if bytes > bytes_max => {
+                return Err(BlobError::TooLarge { key, source_name: self.name.clone(), bytes, bytes_max });
+            }
+            Extent::Whole { .. } => std::iter::once(0..bytes).collect(),
+            Extent::Ranges(ranges) => self.within(key, ranges, bytes)?,
+        };
+        Ok((Arc::new(file), span::in_batches(&ranges, PIECE_BYTES)))
     }
 
-    fn get_ranges(&self, key: Key, ranges: &[Range<u64>]) -> Result<Vec<Bytes>, BlobError> {
-        let (file, bytes) = self.open(key)?;
-        if let Some(beyond) = ranges.iter().find(|range| range.end > bytes || range.start >= range.end) {
-            let reason = format!("bytes {}..{} asked for, {bytes} there", beyond.start, beyond.end);
-            return Err(BlobError::Damaged { key, source_name: self.name.clone(), reason });
+    fn within(&self, key: Key, ranges: Vec<Range<u64>>, bytes: u64) -> Result<Vec<Range<u64>>, BlobError> {
+        match ranges.iter().find(|range| range.end > bytes || range.start >= range.end) {
+            None => Ok(ranges),
+            Some(beyond) => {
+                let reason = format!("bytes {}..{} asked for, {bytes} there", beyond.start, beyond.end);
+                Err(BlobError::Damaged { key, source_name: self.name.clone(), reason })
+            }
         }
-        ranges.iter().map(|range| self.read(key, &file, range.clone())).collect()
     }
 
     fn open(&self, key: Key) -> Result<(File, u64), BlobError> {
@@ -140,10 +152,16 @@ impl Folder {
         opened.map(|(bytes, file)| (file, bytes)).map_err(|fault| self.fault(key, fault))
     }
 
-    fn read(&self, key: Key, file: &File, range: Range<u64>) -> Result<Bytes, BlobError> {
-        let mut part = vec![0; (range.end - range.start) as usize];
-        file.read_exact_at(&mut part, range.start).map_err(|fault| self.fault(key, fault))?;
-        Ok(part.into())
+    /// What `ranges` hold, one after the other.
+    fn read(&self, key: Key, file: &File, ranges: &[Range<u64>]) -> Result<Bytes, BlobError> {
+        let mut piece = vec![0; ranges.iter().map(|range| range.end - range.start).sum::<u64>() as usize];
+        let mut rest = &mut piece[..];
+        for range in ranges {
+            let (part, behind) = rest.split_at_mut((range.end - range.start) as usize);
+            file.read_exact_at(part, range.start).map_err(|fault| self.fault(key, fault))?;
+            rest = behind;
+        }
+        Ok(piece.into())
     }
 
     fn put(&self, key: &Key, body: &[u8]) -> io::Result<()> {

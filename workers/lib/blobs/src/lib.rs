@@ -9,9 +9,11 @@ mod hex;
 mod limited;
 mod pace;
 mod patient;
+pub mod pieces;
 mod queueing;
 pub mod relay;
 pub mod replay;
+mod resumed;
 pub mod retrying;
 #[cfg(feature = "s3")]
 pub mod s3;
@@ -27,6 +29,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
+use futures::TryStreamExt;
 use schemas::{Digest, StoreId};
 
 pub use body::TransferLimits;
@@ -34,6 +37,7 @@ pub use disk::DiskBlobs;
 pub use limited::Limited;
 pub use pace::Pace;
 pub use patient::Patient;
+pub use pieces::{Cutter, Extent, Pieces};
 pub use queueing::{BUSY_MAX, Queueing};
 pub use relay::{RelayBlobs, RelayConfig, RelayError};
 pub use retrying::{RetryPolicy, Retrying};
@@ -50,11 +54,24 @@ pub trait ReadBlobs: Send + Sync + 'static {
     /// Length in bytes, `None` if absent.
     async fn size(&self, key: &Key) -> Result<Option<u64>, BlobError>;
 
+    /// Exactly the bytes of the extent, in pieces as they come, or up to a fault.
+    fn read(&self, key: &Key, extent: Extent) -> Pieces<'_>;
+
     /// The whole object; an object above `bytes_max` is refused without reading it to its end.
-    async fn get(&self, key: &Key, bytes_max: u64) -> Result<Bytes, BlobError>;
+    async fn get(&self, key: &Key, bytes_max: u64) -> Result<Bytes, BlobError> {
+        pieces::joined(self.read(key, Extent::Whole { bytes_max })).await
+    }
 
     /// Parts of one object, in the order asked for, each exactly as long as asked for. Ranges are not empty.
-    async fn get_ranges(&self, key: &Key, ranges: &[Range<u64>]) -> Result<Vec<Bytes>, BlobError>;
+    async fn get_ranges(&self, key: &Key, ranges: &[Range<u64>]) -> Result<Vec<Bytes>, BlobError> {
+        let mut cutter = Cutter::new(ranges.iter().map(|range| range.end.saturating_sub(range.start)));
+        let mut pieces = self.read(key, Extent::Ranges(ranges.to_vec()));
+        let mut parts = Vec::with_capacity(ranges.len());
+        while let Some(piece) = pieces.try_next().await? {
+            parts.extend(cutter.take(piece));
+        }
+        Ok(parts)
+    }
 }
 
 /// What builders write to.
@@ -152,7 +169,7 @@ pub enum BlobError {
     /// It has as much to do as it may: the same source is to be asked again, not the next one.
     #[error("{source_name} is busy; {key} is to be asked for again in {} s", .again_after.as_secs())]
     Busy { key: Key, source_name: String, again_after: Duration },
-    /// What is there has another length than it must have: nothing of it was passed on.
+    /// What is there has another length than it must have.
     #[error("{key} at {source_name} is damaged: {reason}")]
     Damaged { key: Key, source_name: String, reason: String },
     #[error("{source_name} cannot serve or hold {key}: {reason}")]

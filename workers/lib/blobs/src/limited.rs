@@ -6,33 +6,34 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use bytes::Bytes;
+use futures::{StreamExt, TryStreamExt, stream};
 
-use crate::{BlobError, Key, Pace, ReadBlobs};
+use crate::{BlobError, Extent, Key, Pace, Pieces, ReadBlobs, span};
 
 pub struct Limited<B> {
     inner: B,
     pace: Arc<Pace>,
 }
 
-/// Where a wanted range lies in the parts that were read.
-type Cuts = Vec<(usize, Range<u64>)>;
-
 impl<B: ReadBlobs> Limited<B> {
     pub fn new(inner: B, pace: Arc<Pace>) -> Limited<B> {
         Limited { inner, pace }
     }
 
-    async fn get_parts(&self, key: &Key, ranges: &[Range<u64>], part_bytes: u64) -> Result<Vec<Bytes>, BlobError> {
-        let mut whole: Vec<Vec<Bytes>> = vec![Vec::new(); ranges.len()];
-        for batch in batches(ranges, part_bytes) {
-            self.pace.take(batch.iter().map(|(_, part)| part.end - part.start).sum()).await;
-            let asked: Vec<_> = batch.iter().map(|(_, part)| part.clone()).collect();
-            let read = self.inner.get_ranges(key, &asked).await?;
-            for ((of, _), part) in batch.into_iter().zip(read) {
-                whole[of].push(part);
-            }
-        }
-        Ok(whole.into_iter().map(joined).collect())
+    async fn paid(&self, key: Key, ranges: Vec<Range<u64>>) -> Pieces<'_> {
+        let extent = Extent::Ranges(ranges);
+        self.pace.take(extent.bytes_max()).await;
+        self.inner.read(&key, extent)
+    }
+
+    /// A whole object has no length before it is there: what came is paid for before more is taken.
+    async fn paid_after(&self, key: Key, whole: Extent) -> Pieces<'_> {
+        self.pace.take(0).await;
+        let pay = async |piece: Bytes| {
+            self.pace.take(piece.len() as u64).await;
+            Ok(piece)
+        };
+        self.inner.read(&key, whole).and_then(pay).boxed()
     }
 }
 
@@ -46,47 +47,17 @@ impl<B: ReadBlobs> ReadBlobs for Limited<B> {
         self.inner.size(key).await
     }
 
-    /// A whole object has no length before it is there: it is paid for afterwards, by whoever comes next.
-    async fn get(&self, key: &Key, bytes_max: u64) -> Result<Bytes, BlobError> {
-        self.pace.take(0).await;
-        let whole = self.inner.get(key, bytes_max).await?;
-        self.pace.take(whole.len() as u64).await;
-        Ok(whole)
-    }
-
-    async fn get_ranges(&self, key: &Key, ranges: &[Range<u64>]) -> Result<Vec<Bytes>, BlobError> {
-        match self.pace.part_bytes() {
-            Some(part_bytes) => self.get_parts(key, ranges, part_bytes).await,
-            None => self.inner.get_ranges(key, ranges).await,
+    fn read(&self, key: &Key, extent: Extent) -> Pieces<'_> {
+        let key = *key;
+        match (extent, self.pace.part_bytes()) {
+            (Extent::Ranges(ranges), Some(part_bytes)) => {
+                let batches = span::in_batches(&ranges, part_bytes);
+                stream::iter(batches).then(move |batch| self.paid(key, batch)).flatten().boxed()
+            }
+            (extent @ Extent::Ranges(_), None) => self.inner.read(&key, extent),
+            (whole, _) => stream::once(self.paid_after(key, whole)).flatten().boxed(),
         }
     }
-}
-
-/// Parts of at most `part_bytes` together, in order, each with the range that it belongs to. Small ranges stay whole and go
-/// together, so that round trips do not multiply.
-fn batches(ranges: &[Range<u64>], part_bytes: u64) -> Vec<Cuts> {
-    let mut batches: Vec<Cuts> = Vec::new();
-    let mut room = 0;
-    for (of, range) in ranges.iter().enumerate() {
-        let mut start = range.start;
-        while start < range.end {
-            if room == 0 {
-                batches.push(Vec::new());
-                room = part_bytes.max(1);
-            }
-            let end = range.end.min(start.saturating_add(room));
-            room -= end - start;
-            if let Some(batch) = batches.last_mut() {
-                batch.push((of, start..end));
-            }
-            start = end;
-        }
-    }
-    batches
-}
-
-fn joined(mut parts: Vec<Bytes>) -> Bytes {
-    if parts.len() == 1 { parts.remove(0) } else { parts.concat().into() }
 }
 
 #[cfg(test)]
@@ -112,12 +83,12 @@ mod tests {
             Ok(None)
         }
 
-        async fn get(&self, _: &Key, bytes_max: u64) -> Result<Bytes, BlobError> {
-            Ok(bytes(&(0..bytes_max)))
-        }
-
-        async fn get_ranges(&self, _: &Key, ranges: &[Range<u64>]) -> Result<Vec<Bytes>, BlobError> {
-            Ok(ranges.iter().map(bytes).collect())
+        fn read(&self, _: &Key, extent: Extent) -> Pieces<'_> {
+            let ranges = match extent {
+                Extent::Whole { bytes_max } => vec![0..bytes_max],
+                Extent::Ranges(ranges) => ranges,
+            };
+            stream::iter(ranges).map(|range| Ok(bytes(&range))).boxed()
         }
     }
 
@@ -160,11 +131,5 @@ mod tests {
             limited.get(&key(), 200_000).await.unwrap();
         }
         assert!(began.elapsed() >= Duration::from_millis(590), "{:?}", began.elapsed());
-    }
-
-    #[test]
-    fn parts_keep_to_their_size_and_small_ranges_go_together() {
-        let cut = batches(&[0..10, 20..22, 30..31], 4);
-        assert_eq!(cut, [vec![(0, 0..4)], vec![(0, 4..8)], vec![(0, 8..10), (1, 20..22)], vec![(2, 30..31)]]);
     }
 }

@@ -2,13 +2,13 @@
 //! counts as life. It is the last resort behind clients that notice silence themselves.
 
 use std::future::Future;
-use std::ops::Range;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use bytes::Bytes;
+use futures::{StreamExt, TryStreamExt, stream};
+use tokio::time::Instant;
 
-use crate::{BlobError, Key, ReadBlobs, TransferLimits};
+use crate::{BlobError, Extent, Key, Pieces, ReadBlobs, TransferLimits};
 
 pub struct Patient<B> {
     inner: B,
@@ -20,20 +20,11 @@ impl<B: ReadBlobs> Patient<B> {
         Patient { inner, silence }
     }
 
-    async fn within<T>(
-        &self,
-        key: &Key,
-        bytes: u64,
-        asked: impl Future<Output = Result<T, BlobError>>,
-    ) -> Result<T, BlobError> {
-        let allowed = allowance(self.silence, bytes);
-        match tokio::time::timeout(allowed, asked).await {
-            Ok(answer) => answer,
-            Err(_) => {
-                let reason = format!("no answer within {} s", allowed.as_secs());
-                Err(BlobError::Transient { key: *key, source_name: self.name().to_owned(), reason })
-            }
-        }
+    async fn within<T>(&self, key: &Key, allowed: Duration, asked: impl Future<Output = T>) -> Result<T, BlobError> {
+        tokio::time::timeout(allowed, asked).await.map_err(|_| {
+            let reason = format!("no answer within {} s", allowed.as_secs());
+            BlobError::Transient { key: *key, source_name: self.name().to_owned(), reason }
+        })
     }
 }
 
@@ -48,16 +39,19 @@ impl<B: ReadBlobs> ReadBlobs for Patient<B> {
     }
 
     async fn size(&self, key: &Key) -> Result<Option<u64>, BlobError> {
-        self.within(key, 0, self.inner.size(key)).await
+        self.within(key, allowance(self.silence, 0), self.inner.size(key)).await?
     }
 
-    async fn get(&self, key: &Key, bytes_max: u64) -> Result<Bytes, BlobError> {
-        self.within(key, bytes_max, self.inner.get(key, bytes_max)).await
-    }
-
-    async fn get_ranges(&self, key: &Key, ranges: &[Range<u64>]) -> Result<Vec<Bytes>, BlobError> {
-        let bytes = ranges.iter().map(|range| range.end.saturating_sub(range.start)).sum();
-        self.within(key, bytes, self.inner.get_ranges(key, ranges)).await
+    /// Only the time counts that the reader takes, not that of whoever takes the pieces.
+    fn read(&self, key: &Key, extent: Extent) -> Pieces<'_> {
+        let (key, allowed) = (*key, allowance(self.silence, extent.bytes_max()));
+        let coming = self.inner.read(&key, extent);
+        stream::try_unfold((coming, allowed), move |(mut coming, left)| async move {
+            let asked = Instant::now();
+            let piece = self.within(&key, left, coming.try_next()).await??;
+            Ok(piece.map(|piece| (piece, (coming, left.saturating_sub(asked.elapsed())))))
+        })
+        .boxed()
     }
 }
 
@@ -80,12 +74,8 @@ mod tests {
             std::future::pending().await
         }
 
-        async fn get(&self, _: &Key, _: u64) -> Result<Bytes, BlobError> {
-            std::future::pending().await
-        }
-
-        async fn get_ranges(&self, _: &Key, _: &[Range<u64>]) -> Result<Vec<Bytes>, BlobError> {
-            std::future::pending().await
+        fn read(&self, _: &Key, _: Extent) -> Pieces<'_> {
+            stream::pending().boxed()
         }
     }
 

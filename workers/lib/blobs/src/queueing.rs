@@ -1,15 +1,13 @@
 //! Stays with a source that is busy: waits as long as it was told and asks again, up to a bound. It knows no other fault; what
 //! a busy source is at last is a source that failed for the moment.
 
-use std::future::Future;
-use std::ops::Range;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use bytes::Bytes;
 use tokio::time::Instant;
 
-use crate::{BlobError, Key, ReadBlobs};
+use crate::resumed::resumed;
+use crate::{BlobError, Extent, Key, Pieces, ReadBlobs};
 
 /// How long a busy source is asked again and again before the next one is.
 pub const BUSY_MAX: Duration = Duration::from_secs(30 * 60);
@@ -24,23 +22,26 @@ impl<B: ReadBlobs> Queueing<B> {
         Queueing { inner, busy_max }
     }
 
-    async fn stay<T, F>(&self, call: impl Fn() -> F) -> Result<T, BlobError>
-    where
-        F: Future<Output = Result<T, BlobError>>,
-    {
-        let began = Instant::now();
-        loop {
-            let (key, source_name, again_after) = match call().await {
-                Err(BlobError::Busy { key, source_name, again_after }) => (key, source_name, again_after),
-                ended => return ended,
-            };
-            if began.elapsed() + again_after > self.busy_max {
-                let reason = format!("busy for {} s", began.elapsed().as_secs());
-                return Err(BlobError::Transient { key, source_name, reason });
-            }
-            tracing::debug!(source = source_name, ?again_after, "busy; it is asked again");
-            tokio::time::sleep(again_after).await;
+    fn stay(&self) -> Stay {
+        Stay { began: Instant::now(), busy_max: self.busy_max }
+    }
+}
+
+struct Stay {
+    began: Instant,
+    busy_max: Duration,
+}
+
+impl Stay {
+    /// The wait until a busy source is asked again, or the fault if it is not.
+    fn pause_after(&self, fault: BlobError) -> Result<Duration, BlobError> {
+        let BlobError::Busy { key, source_name, again_after } = fault else { return Err(fault) };
+        if self.began.elapsed() + again_after > self.busy_max {
+            let reason = format!("busy for {} s", self.began.elapsed().as_secs());
+            return Err(BlobError::Transient { key, source_name, reason });
         }
+        tracing::debug!(source = source_name, ?again_after, "busy; it is asked again");
+        Ok(again_after)
     }
 }
 
@@ -51,15 +52,18 @@ impl<B: ReadBlobs> ReadBlobs for Queueing<B> {
     }
 
     async fn size(&self, key: &Key) -> Result<Option<u64>, BlobError> {
-        self.stay(|| self.inner.size(key)).await
+        let stay = self.stay();
+        loop {
+            match self.inner.size(key).await {
+                Err(fault) => tokio::time::sleep(stay.pause_after(fault)?).await,
+                answered => return answered,
+            }
+        }
     }
 
-    async fn get(&self, key: &Key, bytes_max: u64) -> Result<Bytes, BlobError> {
-        self.stay(|| self.inner.get(key, bytes_max)).await
-    }
-
-    async fn get_ranges(&self, key: &Key, ranges: &[Range<u64>]) -> Result<Vec<Bytes>, BlobError> {
-        self.stay(|| self.inner.get_ranges(key, ranges)).await
+    fn read(&self, key: &Key, extent: Extent) -> Pieces<'_> {
+        let stay = self.stay();
+        resumed(&self.inner, *key, extent, move |fault| stay.pause_after(fault))
     }
 }
 
@@ -91,11 +95,7 @@ mod tests {
             }
         }
 
-        async fn get(&self, _: &Key, _: u64) -> Result<Bytes, BlobError> {
-            unreachable!("only sizes are asked for")
-        }
-
-        async fn get_ranges(&self, _: &Key, _: &[Range<u64>]) -> Result<Vec<Bytes>, BlobError> {
+        fn read(&self, _: &Key, _: Extent) -> Pieces<'_> {
             unreachable!("only sizes are asked for")
         }
     }

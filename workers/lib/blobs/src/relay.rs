@@ -5,7 +5,7 @@ use std::ops::Range;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use async_trait::async_trait;
-use bytes::Bytes;
+use futures::{StreamExt, TryStreamExt, stream};
 use reqwest::header::{CONTENT_LENGTH, CONTENT_RANGE, HeaderMap, HeaderValue, RANGE, RETRY_AFTER};
 use reqwest::{Client, Method, Response, StatusCode, redirect};
 use schemas::{Priority, SubscriberName};
@@ -14,7 +14,7 @@ use crate::body::{self, BodyFault, Length, TransferLimits};
 use crate::signed::{Ask, Stamp};
 use crate::site_key::SiteKey;
 use crate::wire::{self, RangesRequest};
-use crate::{BlobError, Key, ReadBlobs, span};
+use crate::{BlobError, Extent, Key, Pieces, ReadBlobs, pieces, span};
 
 /// Shorter than the time after which a server closes an idle connection, so that no request meets a closing one.
 const IDLE_MAX: Duration = Duration::from_secs(10);
@@ -120,26 +120,21 @@ impl RelayBlobs {
             .collect()
     }
 
-    async fn read(&self, key: &Key, response: Response, length: Length) -> Result<Bytes, BlobError> {
-        let (Length::Exactly(bytes_max) | Length::AtMost(bytes_max)) = length;
-        if let Some(bytes) = content_length(&response) {
-            let (source_name, key) = (self.name().to_owned(), *key);
-            match length {
-                Length::Exactly(want) if bytes != want => {
-                    return Err(BlobError::Damaged {
-                        key,
-                        source_name,
-                        reason: format!("{bytes} bytes for {want} asked for"),
-                    });
-                }
-                Length::AtMost(_) if bytes > bytes_max => {
-                    return Err(BlobError::TooLarge { key, source_name, bytes, bytes_max });
-                }
-                _ => {}
+    /// The body of an answer that says it is as long as it must be.
+    fn body(&self, key: Key, response: Response, length: Length) -> Result<Pieces<'_>, BlobError> {
+        let source_name = self.name().to_owned();
+        match (content_length(&response), length) {
+            (Some(bytes), Length::Exactly(want)) if bytes != want => {
+                let reason = format!("{bytes} bytes for {want} asked for");
+                return Err(BlobError::Damaged { key, source_name, reason });
             }
+            (Some(bytes), Length::AtMost(bytes_max)) if bytes > bytes_max => {
+                return Err(BlobError::TooLarge { key, source_name, bytes, bytes_max });
+            }
+            _ => {}
         }
-        let read = body::read(Box::pin(response.bytes_stream()), length, &self.config.limits).await;
-        read.map_err(|fault| self.body_fault(key, fault, length))
+        let pieces = body::pieces(Box::pin(response.bytes_stream()), length, &self.config.limits);
+        Ok(pieces.map_err(move |fault| self.body_fault(&key, fault, length)).boxed())
     }
 
     fn body_fault(&self, key: &Key, fault: BodyFault, length: Length) -> BlobError {
@@ -184,32 +179,47 @@ impl RelayBlobs {
         BlobError::Transient { key: *key, source_name: self.name().to_owned(), reason: reason.into() }
     }
 
-    async fn get_range(&self, key: &Key, range: &Range<u64>) -> Result<Bytes, BlobError> {
-        let response = self.send(key, Unstamped::range(key, range)).await?;
+    async fn whole(&self, key: Key, bytes_max: u64) -> Result<Pieces<'_>, BlobError> {
+        let response = self.send(&key, Unstamped::whole(Method::GET, &key)).await?;
+        if response.status() != StatusCode::OK {
+            return Err(self.refusal(&key, response).await);
+        }
+        self.body(key, response, Length::AtMost(bytes_max))
+    }
+
+    async fn ranges(&self, key: Key, ranges: Vec<Range<u64>>) -> Result<Pieces<'_>, BlobError> {
+        match &ranges[..] {
+            [one] => self.get_range(key, one).await,
+            many => self.post_ranges(key, many).await,
+        }
+    }
+
+    async fn get_range(&self, key: Key, range: &Range<u64>) -> Result<Pieces<'_>, BlobError> {
+        let response = self.send(&key, Unstamped::range(&key, range)).await?;
         if response.status() == StatusCode::OK {
             let reason = "it answered a range with the whole object".to_owned();
-            return Err(BlobError::Permanent { key: *key, source_name: self.name().to_owned(), reason });
+            return Err(BlobError::Permanent { key, source_name: self.name().to_owned(), reason });
         }
         if response.status() != StatusCode::PARTIAL_CONTENT {
-            return Err(self.refusal(key, response).await);
+            return Err(self.refusal(&key, response).await);
         }
         let want = format!("bytes {}-{}/", range.start, range.end - 1);
         let got = response.headers().get(CONTENT_RANGE).and_then(|value| value.to_str().ok()).unwrap_or_default();
         if !got.starts_with(&want) {
             let reason = format!("another range than {want} was answered");
-            return Err(BlobError::Damaged { key: *key, source_name: self.name().to_owned(), reason });
+            return Err(BlobError::Damaged { key, source_name: self.name().to_owned(), reason });
         }
-        self.read(key, response, Length::Exactly(range.end - range.start)).await
+        self.body(key, response, Length::Exactly(range.end - range.start))
     }
 
     /// One round trip for many ranges; `ranges` keep the limits of one request.
-    async fn post_ranges(&self, key: &Key, ranges: &[Range<u64>]) -> Result<Vec<Bytes>, BlobError> {
+    async fn post_ranges(&self, key: Key, ranges: &[Range<u64>]) -> Result<Pieces<'_>, BlobError> {
         let bytes = span::total_bytes(ranges).expect("batches hold whole ranges");
-        let response = self.send(key, Unstamped::ranges(key, ranges)).await?;
+        let response = self.send(&key, Unstamped::ranges(&key, ranges)).await?;
         if response.status() != StatusCode::OK {
-            return Err(self.refusal(key, response).await);
+            return Err(self.refusal(&key, response).await);
         }
-        Ok(span::cut(self.read(key, response, Length::Exactly(bytes)).await?, ranges))
+        self.body(key, response, Length::Exactly(bytes))
     }
 }
 
@@ -230,27 +240,19 @@ impl ReadBlobs for RelayBlobs {
         }
     }
 
-    async fn get(&self, key: &Key, bytes_max: u64) -> Result<Bytes, BlobError> {
-        let response = self.send(key, Unstamped::whole(Method::GET, key)).await?;
-        if response.status() != StatusCode::OK {
-            return Err(self.refusal(key, response).await);
-        }
-        self.read(key, response, Length::AtMost(bytes_max)).await
-    }
-
-    async fn get_ranges(&self, key: &Key, ranges: &[Range<u64>]) -> Result<Vec<Bytes>, BlobError> {
-        if span::total_bytes(ranges).is_none() {
-            let reason = "an empty range was asked for".to_owned();
-            return Err(BlobError::Permanent { key: *key, source_name: self.name().to_owned(), reason });
-        }
-        let mut parts = Vec::with_capacity(ranges.len());
-        for batch in batches(ranges) {
-            match batch {
-                [one] => parts.push(self.get_range(key, one).await?),
-                many => parts.extend(self.post_ranges(key, many).await?),
+    fn read(&self, key: &Key, extent: Extent) -> Pieces<'_> {
+        let key = *key;
+        match extent {
+            Extent::Whole { bytes_max } => pieces::of_answer(self.whole(key, bytes_max)),
+            Extent::Ranges(ranges) if span::total_bytes(&ranges).is_none() => {
+                let reason = "an empty range was asked for".to_owned();
+                pieces::fault(BlobError::Permanent { key, source_name: self.name().to_owned(), reason })
+            }
+            Extent::Ranges(ranges) => {
+                let batches: Vec<_> = batches(&ranges).into_iter().map(<[_]>::to_vec).collect();
+                stream::iter(batches).then(move |batch| self.ranges(key, batch)).try_flatten().boxed()
             }
         }
-        Ok(parts)
     }
 }
 

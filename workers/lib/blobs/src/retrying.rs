@@ -1,14 +1,14 @@
 //! Tries again what failed for the moment, with growing pauses. It knows no cause: the error says if another try helps.
 
 use std::future::Future;
-use std::ops::Range;
 use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
 use schemas::StoreId;
 
-use crate::{BlobError, Blobs, Key, ReadBlobs};
+use crate::resumed::resumed;
+use crate::{BlobError, Blobs, Extent, Key, Pieces, ReadBlobs};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct RetryPolicy {
@@ -47,17 +47,31 @@ impl<B: ReadBlobs> Retrying<B> {
     where
         F: Future<Output = Result<T, BlobError>>,
     {
-        let mut tried = 1;
+        let mut tries = Tries { policy: self.policy, made: 1 };
         loop {
-            let fault = match call().await {
-                Err(fault) if fault.is_transient() && tried < self.policy.tries => fault,
-                ended => return ended,
-            };
-            let pause_ms = self.policy.pause_ms(tried, getrandom::u64().unwrap_or(0));
-            tracing::debug!(%fault, tried, pause_ms, "trying again");
-            tokio::time::sleep(Duration::from_millis(pause_ms)).await;
-            tried += 1;
+            match call().await {
+                Err(fault) => tokio::time::sleep(tries.pause_after(fault)?).await,
+                answered => return answered,
+            }
         }
+    }
+}
+
+struct Tries {
+    policy: RetryPolicy,
+    made: u32,
+}
+
+impl Tries {
+    /// The pause before the next one, or the fault if there is to be none.
+    fn pause_after(&mut self, fault: BlobError) -> Result<Duration, BlobError> {
+        if !fault.is_transient() || self.made >= self.policy.tries {
+            return Err(fault);
+        }
+        let pause_ms = self.policy.pause_ms(self.made, getrandom::u64().unwrap_or(0));
+        tracing::debug!(%fault, tried = self.made, pause_ms, "trying again");
+        self.made += 1;
+        Ok(Duration::from_millis(pause_ms))
     }
 }
 
@@ -71,12 +85,9 @@ impl<B: ReadBlobs> ReadBlobs for Retrying<B> {
         self.attempt(|| self.inner.size(key)).await
     }
 
-    async fn get(&self, key: &Key, bytes_max: u64) -> Result<Bytes, BlobError> {
-        self.attempt(|| self.inner.get(key, bytes_max)).await
-    }
-
-    async fn get_ranges(&self, key: &Key, ranges: &[Range<u64>]) -> Result<Vec<Bytes>, BlobError> {
-        self.attempt(|| self.inner.get_ranges(key, ranges)).await
+    fn read(&self, key: &Key, extent: Extent) -> Pieces<'_> {
+        let mut tries = Tries { policy: self.policy, made: 1 };
+        resumed(&self.inner, *key, extent, move |fault| tries.pause_after(fault))
     }
 }
 
@@ -130,11 +141,7 @@ mod tests {
             }
         }
 
-        async fn get(&self, _: &Key, _: u64) -> Result<Bytes, BlobError> {
-            unreachable!("only sizes are asked for")
-        }
-
-        async fn get_ranges(&self, _: &Key, _: &[Range<u64>]) -> Result<Vec<Bytes>, BlobError> {
+        fn read(&self, _: &Key, _: Extent) -> Pieces<'_> {
             unreachable!("only sizes are asked for")
         }
     }

@@ -23,8 +23,7 @@ pub use config::{Checksums, S3Config, S3Credentials};
 pub use fault::BucketError;
 
 use crate::body::{self, BodyFault, Length};
-use crate::span::{self, Span};
-use crate::{BlobError, Blobs, Key, ReadBlobs};
+use crate::{BlobError, Blobs, Extent, Key, Pieces, ReadBlobs, pieces, span};
 
 /// What results call the bucket that builders write to.
 const NAME: &str = "origin";
@@ -92,23 +91,35 @@ impl S3Blobs {
         }
     }
 
-    async fn read(&self, key: &Key, output: GetObjectOutput, length: Length) -> Result<Bytes, BlobError> {
+    fn body(&self, key: Key, output: GetObjectOutput, length: Length) -> Pieces<'_> {
         let parts = stream::unfold(output.body, async |mut body| body.next().await.map(|part| (part, body)));
-        let read = body::read(Box::pin(parts), length, &self.config.limits).await;
-        read.map_err(|fault| body_fault(key, fault, length))
+        let pieces = body::pieces(Box::pin(parts), length, &self.config.limits);
+        pieces.map_err(move |fault| body_fault(&key, fault, length)).boxed()
     }
 
-    async fn read_span(&self, key: &Key, span: &Span, ranges: &[Range<u64>]) -> Result<Vec<Bytes>, BlobError> {
-        let (first, last) = (span.range.start, span.range.end - 1);
-        let request = self.client.get_object().bucket(&self.config.bucket).key(self.path(key));
-        let output = self.call(key, 0, request.range(format!("bytes={first}-{last}")).send()).await?;
+    async fn whole(&self, key: Key, bytes_max: u64) -> Result<Pieces<'_>, BlobError> {
+        let request = self.client.get_object().bucket(&self.config.bucket).key(self.path(&key));
+        let output = self.call(&key, 0, request.send()).await?;
+        let length = match output.content_length().and_then(|bytes| u64::try_from(bytes).ok()) {
+            Some(bytes) if bytes > bytes_max => {
+                return Err(BlobError::TooLarge { key, source_name: NAME.to_owned(), bytes, bytes_max });
+            }
+            Some(bytes) => Length::Exactly(bytes),
+            None => Length::AtMost(bytes_max),
+        };
+        Ok(self.body(key, output, length))
+    }
+
+    async fn range(&self, key: Key, range: Range<u64>) -> Result<Pieces<'_>, BlobError> {
+        let (first, last) = (range.start, range.end - 1);
+        let request = self.client.get_object().bucket(&self.config.bucket).key(self.path(&key));
+        let output = self.call(&key, 0, request.range(format!("bytes={first}-{last}")).send()).await?;
         let answered = output.content_range().unwrap_or_default();
         if !answered.starts_with(&format!("bytes {first}-{last}/")) {
             let reason = format!("bytes {first}-{last} asked for, `{:.60}` answered", answered);
-            return Err(BlobError::Damaged { key: *key, source_name: NAME.to_owned(), reason });
+            return Err(BlobError::Damaged { key, source_name: NAME.to_owned(), reason });
         }
-        let body = self.read(key, output, Length::Exactly(last + 1 - first)).await?;
-        Ok(span::cut(body, ranges))
+        Ok(self.body(key, output, Length::Exactly(range.end - range.start)))
     }
 }
 
@@ -127,36 +138,19 @@ impl ReadBlobs for S3Blobs {
         }
     }
 
-    async fn get(&self, key: &Key, bytes_max: u64) -> Result<Bytes, BlobError> {
-        let request = self.client.get_object().bucket(&self.config.bucket).key(self.path(key));
-        let output = self.call(key, 0, request.send()).await?;
-        let length = match output.content_length().and_then(|bytes| u64::try_from(bytes).ok()) {
-            Some(bytes) if bytes > bytes_max => {
-                return Err(BlobError::TooLarge { key: *key, source_name: NAME.to_owned(), bytes, bytes_max });
+    fn read(&self, key: &Key, extent: Extent) -> Pieces<'_> {
+        let key = *key;
+        match extent {
+            Extent::Whole { bytes_max } => pieces::of_answer(self.whole(key, bytes_max)),
+            Extent::Ranges(ranges) if span::total_bytes(&ranges).is_none() => {
+                let reason = "an empty range was asked for".to_owned();
+                pieces::fault(BlobError::Permanent { key, source_name: NAME.to_owned(), reason })
             }
-            Some(bytes) => Length::Exactly(bytes),
-            None => Length::AtMost(bytes_max),
-        };
-        self.read(key, output, length).await
-    }
-
-    async fn get_ranges(&self, key: &Key, ranges: &[Range<u64>]) -> Result<Vec<Bytes>, BlobError> {
-        if span::total_bytes(ranges).is_none() {
-            let reason = "an empty range was asked for".to_owned();
-            return Err(BlobError::Permanent { key: *key, source_name: NAME.to_owned(), reason });
+            Extent::Ranges(ranges) => {
+                let spans = span::join_touching(&ranges, READ_BYTES_MAX).into_iter();
+                pieces::in_order(spans.map(|span| pieces::of_answer(self.range(key, span))).collect(), READS_AT_ONCE)
+            }
         }
-        let spans = span::join_touching(ranges, READ_BYTES_MAX, usize::MAX);
-        let mut rest = ranges;
-        let reads: Vec<_> = spans
-            .iter()
-            .map(|span| {
-                let (mine, others) = rest.split_at(span.parts);
-                rest = others;
-                self.read_span(key, span, mine)
-            })
-            .collect();
-        let parts: Vec<Vec<Bytes>> = stream::iter(reads).buffered(READS_AT_ONCE).try_collect().await?;
-        Ok(parts.into_iter().flatten().collect())
     }
 }
 

@@ -1,13 +1,12 @@
 //! A shared store is a store: `Arc<dyn Blobs>` goes wherever a store goes. It adds no behaviour.
 
-use std::ops::Range;
 use std::sync::Arc;
 
 use async_trait::async_trait;
 use bytes::Bytes;
 use schemas::StoreId;
 
-use crate::{BlobError, Blobs, Key, ReadBlobs};
+use crate::{BlobError, Blobs, Extent, Key, Pieces, ReadBlobs};
 
 #[async_trait]
 impl<B: ReadBlobs + ?Sized> ReadBlobs for Arc<B> {
@@ -19,12 +18,8 @@ impl<B: ReadBlobs + ?Sized> ReadBlobs for Arc<B> {
         (**self).size(key).await
     }
 
-    async fn get(&self, key: &Key, bytes_max: u64) -> Result<Bytes, BlobError> {
-        (**self).get(key, bytes_max).await
-    }
-
-    async fn get_ranges(&self, key: &Key, ranges: &[Range<u64>]) -> Result<Vec<Bytes>, BlobError> {
-        (**self).get_ranges(key, ranges).await
+    fn read(&self, key: &Key, extent: Extent) -> Pieces<'_> {
+        (**self).read(key, extent)
     }
 }
 

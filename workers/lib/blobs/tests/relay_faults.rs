@@ -3,7 +3,8 @@
 
 use std::time::Duration;
 
-use blobs::{BlobError, Key, ReadBlobs, RelayBlobs, RelayConfig, SiteKey, TransferLimits};
+use blobs::{BlobError, Extent, Key, ReadBlobs, RelayBlobs, RelayConfig, SiteKey, TransferLimits};
+use futures::StreamExt;
 use schemas::Digest;
 use testkit::blobs_suite::new_store;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -122,6 +123,18 @@ async fn a_drip_silence_and_a_broken_line_end_as_transient() {
     assert!(silent.get(&key(), 1).await.unwrap_err().is_transient());
     drop(listener);
     assert!(silent.get(&key(), 1).await.unwrap_err().is_transient());
+}
+
+#[tokio::test]
+async fn what_came_before_the_line_broke_is_given() {
+    let one = "HTTP/1.1 206 Partial\r\ncontent-range: bytes 0-9/20\r\ncontent-length: 10\r\n\r\nabcde";
+    let many = "HTTP/1.1 200 OK\r\ncontent-length: 10\r\n\r\nabcde";
+    for (answer, ranges) in [(one, vec![0..10]), (many, vec![0..4, 8..14])] {
+        let relay = answering(answer.to_owned(), b"").await;
+        let mut given = relay.read(&key(), Extent::Ranges(ranges));
+        assert_eq!(given.next().await.unwrap().unwrap(), "abcde");
+        assert!(given.next().await.unwrap().unwrap_err().is_transient());
+    }
 }
 
 #[tokio::test]

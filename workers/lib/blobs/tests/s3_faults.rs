@@ -4,8 +4,9 @@
 
 use std::time::Duration;
 
-use blobs::{BlobError, Blobs, BucketError, Key, ReadBlobs, S3Blobs, S3Config, S3Credentials, TransferLimits};
+use blobs::{BlobError, Blobs, BucketError, Extent, Key, ReadBlobs, S3Blobs, S3Config, S3Credentials, TransferLimits};
 use bytes::Bytes;
+use futures::StreamExt;
 use schemas::Digest;
 use testkit::blobs_suite::new_store;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -104,6 +105,15 @@ async fn a_drip_and_silence_end_as_transient() {
     assert!(silent.put(&key(), Bytes::from_static(b"x")).await.unwrap_err().is_transient());
     drop(listener);
     assert!(silent.size(&key()).await.unwrap_err().is_transient(), "nobody listens");
+}
+
+#[tokio::test]
+async fn what_came_before_the_line_broke_is_given() {
+    let head = "HTTP/1.1 206 Partial Content\r\ncontent-range: bytes 0-9/20\r\ncontent-length: 10\r\n\r\nabcde";
+    let origin = S3Blobs::open(config_of(answering(head, b"").await)).await;
+    let mut given = origin.read(&key(), Extent::Ranges(vec![0..4, 4..10]));
+    assert_eq!(given.next().await.unwrap().unwrap(), "abcde");
+    assert!(given.next().await.unwrap().unwrap_err().is_transient());
 }
 
 #[tokio::test]

@@ -1,8 +1,9 @@
 //! The conformance suite of stores: whoever reads or writes objects by key behaves like this.
 #![allow(clippy::single_range_in_vec_init)] // one range is what is meant
 
-use blobs::{BlobError, Blobs, Key, ReadBlobs};
+use blobs::{BlobError, Blobs, Extent, Key, ReadBlobs};
 use bytes::Bytes;
+use futures::StreamExt;
 use schemas::{Digest, StoreId};
 use uuid::Uuid;
 
@@ -124,6 +125,8 @@ async fn a_large_object_arrives_whole(blobs: &dyn Blobs, store: StoreId) {
     let key = Key::pack(store, Digest::of(&large));
     blobs.put(&key, large.clone()).await.unwrap();
     assert!(blobs.get(&key, LARGE_BYTES as u64).await.unwrap() == large, "the large object differs");
+    let piece = blobs.read(&key, Extent::Ranges(vec![5..LARGE_BYTES as u64])).next().await.unwrap().unwrap();
+    assert!(piece.len() < LARGE_BYTES / 2 && large[5..].starts_with(&piece), "it comes in pieces");
     let across = LARGE_BYTES as u64 / 2;
     let parts = blobs.get_ranges(&key, &[across - 9..across, across..across + (9 << 20)]).await.unwrap();
     let want = large.slice(across as usize - 9..across as usize + (9 << 20));

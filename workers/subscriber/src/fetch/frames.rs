@@ -6,17 +6,18 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant};
 
-use blobs::Key;
+use blobs::{BlobError, Cutter, Extent, Key, Pieces};
 use bytes::Bytes;
-use futures::StreamExt;
 use futures::stream::FuturesUnordered;
+use futures::{FutureExt, StreamExt};
 use package::Index;
-use package::diff::{PackRange, ranges};
+use package::diff::ranges;
+use schemas::StoreId;
 
 use super::supply::Supplier;
 use super::{Fetch, Plan, store_fault};
 use crate::halt::{Halt, blocking, stopped};
-use crate::store::{FrameRef, StoreError};
+use crate::store::{FrameRef, Store, StoreError};
 
 /// Bytes asked for at a time by all requests of a fetch: what they hold in memory.
 const ASKED_BYTES_MAX: u64 = 32 << 20;
@@ -27,6 +28,8 @@ const REQUEST_BYTES_MIN: u64 = 256 << 10;
 const REQUEST_BYTES_MAX: u64 = 8 << 20;
 const FAST: Duration = Duration::from_secs(1);
 const SLOW: Duration = Duration::from_secs(10);
+/// Bytes that go into the store together, if more has arrived than a frame.
+const KEPT_BYTES_MAX: u64 = 1 << 20;
 /// Ranges in one request.
 const RANGES_MAX: usize = 64;
 
@@ -36,7 +39,8 @@ struct Answered {
     stored_bytes: u64,
 }
 
-/// Fetches the plan's frames in rounds until none is left. Each goes into the store as soon as it is checked.
+/// Fetches the plan's frames in rounds until none is left. Each goes into the store when it has come whole, so that whatever
+/// breaks off costs one frame for each request under way.
 pub async fn fetch(fetch: &Fetch<'_>, index: &Arc<Index>, plan: Plan) -> Result<(), Halt> {
     let mut left = plan.frames;
     let mut round = 0;
@@ -70,7 +74,6 @@ async fn one_round(fetch: &Fetch<'_>, index: &Arc<Index>, frames: Vec<u32>) -> R
         let Some(answered) = answered else { break };
         let answered = answered?;
         fetch.pace().came(answered.stored_bytes, fetch.begun.elapsed());
-        fetch.context.progress.add_bytes(answered.stored_bytes);
         left.extend(answered.left);
     }
     if !waiting.is_empty() {
@@ -104,73 +107,115 @@ fn next_batch(index: &Index, waiting: &mut VecDeque<u32>, bytes_max: u64) -> Opt
 /// Asks the sources in order until every frame of the batch is in the store.
 async fn request(fetch: &Fetch<'_>, index: &Arc<Index>, batch: Vec<u32>) -> Result<Answered, Halt> {
     fetch.observe("download").await?;
-    let bytes_of =
-        |frames: &[u32]| frames.iter().map(|&f| u64::from(index.frames[f as usize].stored_bytes)).sum::<u64>();
-    let whole = bytes_of(&batch);
+    let whole = stored_bytes(index, &batch);
     let mut left = batch;
     for supplier in fetch.supply.in_order() {
         let begun = Instant::now();
-        let wanted = ranges(index, &left, 0, REQUEST_BYTES_MAX);
-        let Some(bodies) = ask(fetch, supplier, index, &wanted).await else {
-            fetch.pace().failed();
-            follow_speed(fetch, begun.elapsed());
-            continue;
-        };
+        left = take(fetch, supplier, index, left).await?;
         follow_speed(fetch, begun.elapsed());
-        left = keep(fetch, supplier, index, wanted, bodies).await?;
         if left.is_empty() {
             break;
         }
     }
-    Ok(Answered { stored_bytes: whole - bytes_of(&left), left })
+    Ok(Answered { stored_bytes: whole - stored_bytes(index, &left), left })
 }
 
-async fn ask(fetch: &Fetch<'_>, supplier: &Supplier, index: &Index, wanted: &[PackRange]) -> Option<Vec<Bytes>> {
-    let key = Key::pack(fetch.id, index.packs[wanted.first()?.pack as usize].digest);
-    let asked: Vec<_> = wanted.iter().map(|w| w.range.clone()).collect();
-    let lengths = asked.iter().map(|r| r.end - r.start).sum::<u64>();
-    let bodies = fetch.supply.ask(supplier, |source| async move { source.get_ranges(&key, &asked).await }).await?;
-    supplier.count(lengths);
-    Some(bodies)
+fn stored_bytes(index: &Index, frames: &[u32]) -> u64 {
+    frames.iter().map(|&at| u64::from(index.frames[at as usize].stored_bytes)).sum()
 }
 
-/// Puts what is right into the store; gives back the frames that were not.
-async fn keep(
-    fetch: &Fetch<'_>,
-    supplier: &Supplier,
-    index: &Arc<Index>,
-    wanted: Vec<PackRange>,
-    bodies: Vec<Bytes>,
-) -> Result<Vec<u32>, Halt> {
-    let (store, id, index) = (fetch.depot.store.clone(), fetch.id, index.clone());
-    let bad = blocking(move || {
-        let mut bad = Vec::new();
-        for (n, range) in wanted.iter().enumerate() {
-            for &at in &range.frames {
-                let frame = &index.frames[at as usize];
-                let bytes = bodies.get(n).and_then(|body| body.get(range.within(&index, at)));
-                let pack = index.packs[frame.pack as usize].digest;
-                // The store takes nothing that it has not verified.
-                let put = bytes.map(|bytes| store.put_frame(id, pack, FrameRef::from(frame), bytes));
-                match put {
-                    Some(Ok(())) => {}
-                    Some(Err(StoreError::DamagedFrame { .. })) | None => {
-                        bad.push((at, format!("frame {} of {pack}", frame.digest)));
-                    }
-                    Some(Err(error)) => return Err(store_fault(error)),
+/// Takes frames of one pack from one source, each into the store when it is whole; gives back those that did not come, or not
+/// rightly.
+async fn take(fetch: &Fetch<'_>, supplier: &Supplier, index: &Arc<Index>, frames: Vec<u32>) -> Result<Vec<u32>, Halt> {
+    let mut coming = Coming::of(fetch, supplier, index, frames);
+    let mut left = Vec::new();
+    while let Some(arrived) = coming.next().await {
+        left.extend(keep(fetch, supplier, index, arrived).await?);
+    }
+    if let Some(error) = coming.fault {
+        fetch.supply.failed(supplier, &error);
+        fetch.pace().failed();
+    }
+    left.extend(coming.frames);
+    left.sort_unstable();
+    Ok(left)
+}
+
+/// Frames with what should be their bytes.
+type Arrived = Vec<(u32, Bytes)>;
+
+struct Coming<'a> {
+    pieces: Pieces<'a>,
+    cutter: Cutter,
+    /// What has not come.
+    frames: VecDeque<u32>,
+    ended: bool,
+    fault: Option<BlobError>,
+}
+
+impl<'a> Coming<'a> {
+    fn of(fetch: &Fetch<'_>, supplier: &'a Supplier, index: &Index, frames: Vec<u32>) -> Coming<'a> {
+        let wanted = ranges(index, &frames, 0, REQUEST_BYTES_MAX);
+        let key = Key::pack(fetch.id, index.packs[wanted[0].pack as usize].digest);
+        let asked = Extent::Ranges(wanted.into_iter().map(|wanted| wanted.range).collect());
+        let cutter = Cutter::new(frames.iter().map(|&at| u64::from(index.frames[at as usize].stored_bytes)));
+        Coming { pieces: supplier.read(&key, asked), cutter, frames: frames.into(), ended: false, fault: None }
+    }
+
+    /// The frames that are whole by now, at least one; `None` when no more come.
+    async fn next(&mut self) -> Option<Arrived> {
+        let mut arrived = Vec::new();
+        let mut bytes = 0;
+        while !self.ended && bytes < KEPT_BYTES_MAX {
+            let next = match arrived.is_empty() {
+                true => self.pieces.next().await,
+                false => match self.pieces.next().now_or_never() {
+                    Some(next) => next,
+                    None => break,
+                },
+            };
+            match next {
+                Some(Ok(piece)) => {
+                    bytes += piece.len() as u64;
+                    let whole = self.cutter.take(piece);
+                    arrived.extend(self.frames.drain(..whole.len()).zip(whole));
+                }
+                ended => {
+                    self.fault = ended.and_then(Result::err);
+                    self.ended = true;
                 }
             }
         }
-        Ok::<_, Halt>(bad)
-    })
-    .await??;
-    Ok(bad
-        .into_iter()
-        .map(|(at, what)| {
-            fetch.supply.corrupt(supplier, &what);
-            at
-        })
-        .collect())
+        (!arrived.is_empty()).then_some(arrived)
+    }
+}
+
+/// Puts what is right into the store; gives back the frames that were not.
+async fn keep(fetch: &Fetch<'_>, supplier: &Supplier, index: &Arc<Index>, arrived: Arrived) -> Result<Vec<u32>, Halt> {
+    let (store, id, of) = (fetch.depot.store.clone(), fetch.id, index.clone());
+    let whole: u64 = arrived.iter().map(|(_, bytes)| bytes.len() as u64).sum();
+    let bad = blocking(move || put(&store, id, &of, arrived)).await??;
+    fetch.context.progress.add_bytes(whole - stored_bytes(index, &bad));
+    for &at in &bad {
+        let frame = &index.frames[at as usize];
+        let pack = index.packs[frame.pack as usize].digest;
+        fetch.supply.corrupt(supplier, &format!("frame {} of {pack}", frame.digest));
+    }
+    Ok(bad)
+}
+
+fn put(store: &Store, id: StoreId, index: &Index, arrived: Arrived) -> Result<Vec<u32>, Halt> {
+    let mut bad = Vec::new();
+    for (at, bytes) in arrived {
+        let frame = &index.frames[at as usize];
+        let pack = index.packs[frame.pack as usize].digest;
+        // The store takes nothing that it has not verified.
+        match store.put_frame(id, pack, FrameRef::from(frame), &bytes) {
+            Err(StoreError::DamagedFrame { .. }) => bad.push(at),
+            put => put.map_err(store_fault)?,
+        }
+    }
+    Ok(bad)
 }
 
 fn follow_speed(fetch: &Fetch<'_>, took: Duration) {

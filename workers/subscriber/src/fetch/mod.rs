@@ -173,10 +173,9 @@ impl<'a> Fetch<'a> {
             for supplier in self.supply.in_order() {
                 let answer = tokio::select! {
                     () = stopped(self.context) => return Err(Halt::Stopped),
-                    answer = self.supply.ask(supplier, |source| async move { source.get(&key, bytes_max).await }) => answer,
+                    answer = self.supply.ask(supplier, &key, bytes_max) => answer,
                 };
                 let Some(bytes) = answer else { continue };
-                supplier.count(bytes.len() as u64);
                 if schemas::Digest::of(&bytes) == key.digest {
                     return Ok(bytes);
                 }

@@ -1,12 +1,12 @@
 //! The sources of one job, in order: which gave what, and which are passed by for now. It knows nothing of frames.
 
-use std::future::Future;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use blobs::{BlobError, Key, ReadBlobs};
+use blobs::{BlobError, Extent, Key, Pieces, ReadBlobs, pieces};
 use bytes::Bytes;
+use futures::{StreamExt, TryStreamExt};
 use schemas::SourceBytes;
 
 /// Damaged objects after which a source is passed by for the rest of a round.
@@ -56,35 +56,18 @@ impl Supply {
         }
     }
 
-    /// Asks one source, which itself says when it was silent for too long. `None`: it did not give it, which is noted, and the next is to be asked.
-    pub async fn ask<'a, T, F>(
-        &self,
-        supplier: &'a Supplier,
-        question: impl FnOnce(&'a dyn ReadBlobs) -> F,
-    ) -> Option<T>
-    where
-        F: Future<Output = Result<T, BlobError>> + 'a,
-    {
-        match question(&*supplier.blobs).await {
-            Ok(answer) => Some(answer),
-            Err(error) => {
-                // One object that is absent, too large or unreadable says nothing of the others.
-                let whole_source = matches!(error, BlobError::Transient { .. } | BlobError::Refused { .. });
-                self.note(supplier, error.to_string(), whole_source);
-                None
-            }
-        }
+    /// A whole object from one source. `None`: it did not give it, which is noted, and the next is to be asked.
+    pub async fn ask(&self, supplier: &Supplier, key: &Key, bytes_max: u64) -> Option<Bytes> {
+        let answer = supplier.whole(key, bytes_max).await;
+        answer.inspect_err(|error| self.failed(supplier, error)).ok()
     }
 
     /// Asks for what is of use and not needed. The first source that says anything decides: where it is not, what it
     /// would spare is. A source that says nothing is not passed by for that.
     pub async fn ask_optional(&self, key: &Key, bytes_max: u64) -> Option<(&Supplier, Bytes)> {
         for supplier in self.in_order() {
-            match tokio::time::timeout(OPTIONAL_WAIT_MAX, supplier.blobs.get(key, bytes_max)).await {
-                Ok(Ok(bytes)) => {
-                    supplier.count(bytes.len() as u64);
-                    return Some((supplier, bytes));
-                }
+            match tokio::time::timeout(OPTIONAL_WAIT_MAX, supplier.whole(key, bytes_max)).await {
+                Ok(Ok(bytes)) => return Some((supplier, bytes)),
                 Ok(Err(BlobError::Transient { .. } | BlobError::Refused { .. })) => {}
                 Ok(Err(_)) | Err(_) => return None,
             }
@@ -92,12 +75,15 @@ impl Supply {
         None
     }
 
-    fn note(&self, supplier: &Supplier, cause: String, whole_source: bool) {
-        tracing::debug!(source = supplier.name(), cause, whole_source, "a source did not give what was asked for");
+    /// It did not give, or not to the end, what it was asked for; it says itself when it was silent for too long.
+    pub fn failed(&self, supplier: &Supplier, error: &BlobError) {
+        // One object that is absent, too large or unreadable says nothing of the others.
+        let whole_source = matches!(error, BlobError::Transient { .. } | BlobError::Refused { .. });
+        tracing::debug!(source = supplier.name(), %error, whole_source, "a source did not give what was asked for");
         if whole_source {
             supplier.passed_by.store(true, Relaxed);
         }
-        self.remember(cause);
+        self.remember(error.to_string());
     }
 
     /// It gave something with the wrong digest.
@@ -140,7 +126,15 @@ impl Supplier {
         self.blobs.name()
     }
 
-    pub fn count(&self, bytes: u64) {
-        self.bytes.fetch_add(bytes, Relaxed);
+    /// Every piece is counted as it comes, whatever becomes of it.
+    pub fn read(&self, key: &Key, extent: Extent) -> Pieces<'_> {
+        let count = |piece: &Bytes| {
+            self.bytes.fetch_add(piece.len() as u64, Relaxed);
+        };
+        self.blobs.read(key, extent).inspect_ok(count).boxed()
+    }
+
+    async fn whole(&self, key: &Key, bytes_max: u64) -> Result<Bytes, BlobError> {
+        pieces::joined(self.read(key, Extent::Whole { bytes_max })).await
     }
 }

@@ -1,6 +1,8 @@
 //! What a transfer makes of sources that lie, refuse, are silent or lack something.
 
 mod crash;
+#[path = "../../tests/fixture/given.rs"]
+mod given;
 #[path = "../../tests/fixture/origin.rs"]
 mod origin;
 mod patches;
@@ -8,7 +10,7 @@ mod patches;
 use std::sync::Arc;
 use std::time::Duration;
 
-use blobs::{DiskBlobs, Key, ReadBlobs, RelayBlobs, RelayConfig, SiteKey, TransferLimits};
+use blobs::{DiskBlobs, Key, ReadBlobs, RelayBlobs, RelayConfig, RetryPolicy, Retrying, SiteKey, TransferLimits};
 use schemas::{Fault, SourceBytes};
 use tempfile::TempDir;
 use worker::Context;
@@ -17,6 +19,7 @@ use super::{Depot, Fetch, Order};
 use crate::config::Retries;
 use crate::halt::Halt;
 use crate::store::Store;
+use given::{Given, Then};
 use origin::{Origin, Published, tree};
 
 const SHORT: Duration = Duration::from_millis(250);
@@ -101,6 +104,41 @@ async fn a_corrupt_pack_at_the_relay_is_refused_counted_and_taken_from_the_origi
     assert_eq!((given[1].source.as_str(), given[1].corrupt), ("origin", 0));
     let whole: u64 = bench.published.index.frames.iter().map(|f| u64::from(f.stored_bytes)).sum();
     assert!(given[1].bytes < whole / 2, "only the damaged frame is fetched again: {given:?}");
+}
+
+/// Half of the third frame is the last that a request for frames gives.
+fn two_frames_and_a_half(bench: &Bench) -> (Given, u64) {
+    let stored: Vec<u64> = bench.published.index.frames.iter().map(|f| u64::from(f.stored_bytes)).collect();
+    assert!(stored.len() > 4 && bench.packs().len() == 1, "one request, some frames");
+    let half = stored[2] / 2;
+    (Given::up_to(bench.dir.path(), stored[0] + stored[1] + half, Then::Break), half)
+}
+
+/// All that a site without content has to fetch.
+fn needed_bytes(bench: &Bench) -> u64 {
+    let frames: u64 = bench.published.index.frames.iter().map(|f| u64::from(f.stored_bytes)).sum();
+    let bytes = |key| std::fs::metadata(bench.object("origin", key)).unwrap().len();
+    frames + bytes(bench.published.header_key()) + bytes(bench.published.index_key())
+}
+
+#[tokio::test]
+async fn frames_that_came_before_an_answer_broke_off_are_not_fetched_again() {
+    let bench = Bench::new().await;
+    let (breaking, half) = two_frames_and_a_half(&bench);
+    let all = Arc::new(Given::whole(bench.dir.path()));
+    let given = bench.fetch(vec![Arc::new(breaking), all.clone()]).await.unwrap();
+    assert_eq!(all.bytes(), needed_bytes(&bench) + half, "half a frame came in vain");
+    assert_eq!(given.iter().map(|given| given.bytes).sum::<u64>(), all.bytes(), "and is counted");
+}
+
+#[tokio::test]
+async fn a_source_that_breaks_off_again_and_again_gives_every_byte_once() {
+    let bench = Bench::new().await;
+    let (breaking, _) = two_frames_and_a_half(&bench);
+    let source = Arc::new(breaking);
+    let policy = RetryPolicy { tries: 9, first_ms: 1, max_ms: 1 };
+    let given = bench.fetch(vec![Arc::new(Retrying::new(source.clone(), policy))]).await.unwrap();
+    assert_eq!((given[0].bytes, source.bytes()), (needed_bytes(&bench), needed_bytes(&bench)));
 }
 
 #[tokio::test]

@@ -2,8 +2,11 @@
 
 use async_trait::async_trait;
 use blobs::signed::{Ask, Stamp};
-use blobs::{BlobError, Blobs, DiskBlobs, Key, ReadBlobs, RelayBlobs, RelayConfig, SiteKey, TransferLimits};
+use blobs::{
+    BlobError, Blobs, DiskBlobs, Extent, Key, Pieces, ReadBlobs, RelayBlobs, RelayConfig, SiteKey, TransferLimits,
+};
 use bytes::Bytes;
+use futures::{StreamExt, TryStreamExt};
 use package::build::build_simply;
 use package::{Index, header};
 use schemas::definitions::DistributionType;
@@ -100,17 +103,14 @@ impl ReadBlobs for Counting {
         self.inner.size(key).await
     }
 
-    async fn get(&self, key: &Key, bytes_max: u64) -> Result<Bytes, BlobError> {
-        self.asked.fetch_add(1, Ordering::SeqCst);
-        let whole = self.inner.get(key, bytes_max).await?;
-        self.bytes.fetch_add(whole.len() as u64, Ordering::SeqCst);
-        Ok(whole)
-    }
-
-    async fn get_ranges(&self, key: &Key, ranges: &[Range<u64>]) -> Result<Vec<Bytes>, BlobError> {
-        let parts = self.inner.get_ranges(key, ranges).await?;
-        self.bytes.fetch_add(parts.iter().map(|part| part.len() as u64).sum(), Ordering::SeqCst);
-        Ok(parts)
+    fn read(&self, key: &Key, extent: Extent) -> Pieces<'_> {
+        if matches!(extent, Extent::Whole { .. }) {
+            self.asked.fetch_add(1, Ordering::SeqCst);
+        }
+        let count = |piece: &Bytes| {
+            self.bytes.fetch_add(piece.len() as u64, Ordering::SeqCst);
+        };
+        self.inner.read(key, extent).inspect_ok(count).boxed()
     }
 }
 
