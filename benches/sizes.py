@@ -1,11 +1,11 @@
 #!/usr/bin/env python3
-"""What other sizes of chunks and frames and other levels would cost: bytes and seconds, on both corpora.
+"""What other sizes of chunks and frames and other levels would cost: bytes and processor time, on both corpora.
 
     sizes.py CORPUS SCRATCH [--rounds 3] [VARIANT…]
 
 Each variant is this repository's `package` with other constants, built in SCRATCH; nothing here is changed. Its indexes and
 packs are of no format. docs/decisions/0015 reads the table."""
-import argparse, os, re, shutil, statistics, subprocess, sys
+import argparse, os, re, resource, shutil, statistics, subprocess, sys
 
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 SOURCE = "workers/lib/package/src"
@@ -66,9 +66,12 @@ def number(pattern, text):
     return int(re.search(pattern, text).group(1))
 
 
-def seconds(text):
-    value, unit = re.search(r": ([\d.]+)(ms|s)$", text.strip()).groups()
-    return float(value) / (1000 if unit == "ms" else 1)
+def timed(*command):
+    """Output, and the processor time, which a busy machine changes little."""
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    text = run(*command)
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return text, after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
 
 
 def measure(programs, corpus, name, scratch, rounds):
@@ -77,17 +80,18 @@ def measure(programs, corpus, name, scratch, rounds):
         out = {version: f"{scratch}/out-{version}" for version in times}
         for folder in out.values():
             shutil.rmtree(folder, ignore_errors=True)
-        first = run(f"{programs}/build_tree", f"{corpus}/{name}-v1", out["v1"])
-        second = run(f"{programs}/build_tree", f"{corpus}/{name}-v2", out["v2"], f"{out['v1']}/index")
-        times["v1"].append(seconds(first))
-        times["v2"].append(seconds(second))
-    patched = run(f"{programs}/patch_tree", out["v1"], out["v2"])
+        first, cpu = timed(f"{programs}/build_tree", f"{corpus}/{name}-v1", out["v1"])
+        times["v1"].append(cpu)
+        second, cpu = timed(f"{programs}/build_tree", f"{corpus}/{name}-v2", out["v2"], f"{out['v1']}/index")
+        times["v2"].append(cpu)
+    patched, making = timed(f"{programs}/patch_tree", out["v1"], out["v2"])
     return {
         "v1": statistics.median(times["v1"]),
         "stored": number(r"(\d+) bytes stored", first),
         "index": number(r"index (\d+) of", first),
         "v2": statistics.median(times["v2"]),
         "new": number(r"(\d+) new", second),
+        "making": making,
         "patch": number(r"frames: (\d+) bytes", patched) + number(r"index: (\d+) bytes", patched),
     }
 
@@ -100,19 +104,19 @@ def main():
     args.add_argument("--rounds", type=int, default=3)
     args = args.parse_args()
     os.makedirs(args.scratch, exist_ok=True)
-    print("| variant | corpus | v1, s | stored, MB | index, MB | v2 read again, s | new, MB | patches, MB |\n|---|---|---|---|---|---|---|---|", flush=True)
+    print("| variant | corpus | v1, s of a core | stored, MB | index, MB | v2 read again, s of a core | new, MB | patches, MB | making and applying them, s of a core |\n|---|---|---|---|---|---|---|---|---|", flush=True)
     for variant in args.variants or VARIANTS:
         tree = f"{args.scratch}/tree"
         shutil.rmtree(tree, ignore_errors=True)
         os.makedirs(tree)
-        subprocess.run(f"git -C '{ROOT}' archive HEAD | tar -x -C '{tree}'", shell=True, check=True)
+        subprocess.run(f"git -C '{ROOT}' archive HEAD | tar -xm -C '{tree}'", shell=True, check=True)
         change(tree, VARIANTS[variant])
         target = f"{args.scratch}/target"
         run("cargo", "build", "--release", "--quiet", "-p", "package", "--examples", cwd=tree, env=os.environ | {"CARGO_TARGET_DIR": target})
         for name in ["small", "large"]:
             found = measure(f"{target}/release/examples", args.corpus, name, args.scratch, args.rounds)
-            mb = {key: f"{value / 1e6:.2f}" for key, value in found.items() if key not in ("v1", "v2")}
-            print(f"| {variant} | {name} | {found['v1']:.2f} | {mb['stored']} | {mb['index']} | {found['v2']:.2f} | {mb['new']} | {mb['patch']} |", flush=True)
+            mb = {key: f"{value / 1e6:.2f}" for key, value in found.items() if key not in ("v1", "v2", "making")}
+            print(f"| {variant} | {name} | {found['v1']:.2f} | {mb['stored']} | {mb['index']} | {found['v2']:.2f} | {mb['new']} | {mb['patch']} | {found['making']:.2f} |", flush=True)
 
 
 if __name__ == "__main__":

@@ -6,9 +6,10 @@ use std::time::Duration;
 use async_trait::async_trait;
 use dispatch::Dispatcher;
 use queue::local::LocalQueue;
-use queue::{Address, Consumer, Outgoing, Queue, QueueError};
+use queue::{Address, Outgoing, Queue, QueueError};
 use records::Records;
 use schemas::QueueName;
+use testkit::{Tamper, Tampered};
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
@@ -21,19 +22,15 @@ subscribers: { paris: { extract: never }, lyon: { extract: never } }
 ";
 
 /// Confirms nothing that is for a site's ears; says when it is asked to, and when a build goes out.
+#[derive(Clone, Default)]
 struct Deaf {
-    inner: Arc<LocalQueue>,
     asked: Arc<Notify>,
     built: Arc<Notify>,
 }
 
 #[async_trait]
-impl Queue for Deaf {
-    async fn declare(&self, queue: &QueueName) -> Result<(), QueueError> {
-        self.inner.declare(queue).await
-    }
-
-    async fn publish(&self, messages: Vec<Outgoing>) -> Vec<Result<(), QueueError>> {
+impl Tamper for Deaf {
+    async fn publish(&self, messages: &[Outgoing]) -> Option<Vec<Result<(), QueueError>>> {
         if messages.iter().any(|message| matches!(message.to, Address::Queue(QueueName::Control(_)))) {
             self.asked.notify_one();
             std::future::pending::<()>().await;
@@ -41,27 +38,7 @@ impl Queue for Deaf {
         if messages.iter().any(|message| matches!(message.to, Address::Queue(QueueName::Build(_)))) {
             self.built.notify_one();
         }
-        self.inner.publish(messages).await
-    }
-
-    async fn consume(&self, queue: &QueueName, prefetch: u16) -> Result<Consumer, QueueError> {
-        self.inner.consume(queue, prefetch).await
-    }
-
-    async fn depth(&self, queue: &QueueName) -> Result<u64, QueueError> {
-        self.inner.depth(queue).await
-    }
-
-    async fn delete(&self, queue: &QueueName) -> Result<(), QueueError> {
-        self.inner.delete(queue).await
-    }
-
-    fn survives_restart(&self) -> bool {
-        false
-    }
-
-    async fn close(&self) {
-        self.inner.close().await;
+        None
     }
 }
 
@@ -83,18 +60,18 @@ async fn soon<T>(future: impl Future<Output = T>) -> T {
 async fn sites_that_cannot_be_told_anything_make_no_schedule_late() {
     let directory = tempfile::tempdir().unwrap();
     let records = applied(&directory).await;
-    let (asked, built) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
-    let queue: Arc<dyn Queue> = Arc::new(Deaf { inner: LocalQueue::new(), asked: asked.clone(), built: built.clone() });
+    let deaf = Deaf::default();
+    let queue: Arc<dyn Queue> = Tampered::new(LocalQueue::new(), deaf.clone());
     let stop = CancellationToken::new();
     let dispatcher = Dispatcher::new(records.clone(), queue.clone());
     let config = scheduler::Config::default();
     let running = tokio::spawn(scheduler::run(config, records.clone(), dispatcher, queue, stop.clone()));
-    soon(asked.notified()).await;
+    soon(deaf.asked.notified()).await;
 
     let due = "UPDATE tide_schedules SET next_due_ms = 1, anchor_ms = anchor_ms - 700000000, through_ms = through_ms - 700000000
         WHERE name = 'build/a'";
     records.force_for_tests(due).await.unwrap();
-    soon(built.notified()).await;
+    soon(deaf.built.notified()).await;
     stop.cancel();
     soon(running).await.unwrap().unwrap();
 }

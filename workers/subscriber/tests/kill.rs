@@ -13,10 +13,11 @@ use async_trait::async_trait;
 use fixture::given::{Given, Then};
 use fixture::origin::{Published, tree};
 use fixture::*;
-use queue::{Address, Consumer, Outgoing, Queue, QueueError};
+use queue::{Address, Outgoing, QueueError};
 use schemas::{Event, ExtractOutcome, JobMessage, QueueName, Reports};
 use subscriber::config::Retries;
 use subscriber::journal::Journal;
+use testkit::{Tamper, Tampered};
 use tokio::sync::Semaphore;
 
 const DIR: &str = "TIDEGATE_TEST_DIR";
@@ -36,8 +37,8 @@ async fn the_process_that_dies() {
     let dir = Path::new(&dir);
     let world = World::new().await;
     let mut config = subscriber::Config::new(paris(), dir.join("site"));
-    let queue =
-        Arc::new(DiesAtReport { inner: world.queue.clone(), at: (step == REPORT).then_some(count), seen: 0.into() });
+    let dies = DiesAtReport { at: (step == REPORT).then_some(count), seen: 0.into() };
+    let queue = Tampered::new(world.queue.clone(), dies);
     let seen = AtomicU32::new(0);
     config.observe = Some(Arc::new(move |now: &'static str| {
         if now == step && seen.fetch_add(1, Relaxed) + 1 == count {
@@ -77,18 +78,13 @@ fn die(world: &World, message: &JobMessage, told: &[(&str, &str)]) {
 
 /// A broker that never gets its `at`th terminal report: the process dies where it would publish it.
 struct DiesAtReport {
-    inner: Arc<dyn Queue>,
     at: Option<u32>,
     seen: AtomicU32,
 }
 
 #[async_trait]
-impl Queue for DiesAtReport {
-    async fn declare(&self, queue: &QueueName) -> Result<(), QueueError> {
-        self.inner.declare(queue).await
-    }
-
-    async fn publish(&self, messages: Vec<Outgoing>) -> Vec<Result<(), QueueError>> {
+impl Tamper for DiesAtReport {
+    async fn publish(&self, messages: &[Outgoing]) -> Option<Vec<Result<(), QueueError>>> {
         let reports = messages.iter().filter(|message| message.to == Address::Queue(QueueName::Reports));
         let reports = reports.flat_map(|message| serde_json::from_slice::<Reports>(&message.body).unwrap().reports);
         for _ in reports.filter(|report| report.event.is_terminal()) {
@@ -96,27 +92,7 @@ impl Queue for DiesAtReport {
                 std::process::abort();
             }
         }
-        self.inner.publish(messages).await
-    }
-
-    async fn consume(&self, queue: &QueueName, prefetch: u16) -> Result<Consumer, QueueError> {
-        self.inner.consume(queue, prefetch).await
-    }
-
-    async fn depth(&self, queue: &QueueName) -> Result<u64, QueueError> {
-        self.inner.depth(queue).await
-    }
-
-    async fn delete(&self, queue: &QueueName) -> Result<(), QueueError> {
-        self.inner.delete(queue).await
-    }
-
-    fn survives_restart(&self) -> bool {
-        false
-    }
-
-    async fn close(&self) {
-        self.inner.close().await;
+        None
     }
 }
 

@@ -9,9 +9,11 @@ mod private;
 mod proxy;
 pub mod s3;
 pub mod services;
+mod tampered;
 
 pub use broker::Vhost;
 pub use postgres::Database;
 pub use private::Private;
 pub use proxy::Proxy;
 pub use services::{Service, Services, services};
+pub use tampered::{Tamper, Tampered};

@@ -8,12 +8,13 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use queue::local::LocalQueue;
-use queue::{Address, Consumer, Delivery, Outgoing, Queue, QueueError};
+use queue::{Address, Delivery, Outgoing, Queue, QueueError};
 use schemas::definitions::DistributionType;
 use schemas::{
     BuildResult, BuildTask, Event, Fault, JobId, JobMessage, JobResult, Lane, QueueName, Report, Reports, RequestId,
     SCHEMA, Seq, StoreId, Task,
 };
+use testkit::{Tamper, Tampered};
 use tokio::sync::{Semaphore, mpsc};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
@@ -111,59 +112,32 @@ impl Perform for Obedient {
 }
 
 /// A queue whose reports are not confirmed while `reports_fail`, and that cannot be consumed until its faults are used up.
-pub struct Faulty {
-    pub inner: Arc<dyn Queue>,
+pub type Faulty = Tampered<Faults>;
+
+#[derive(Default)]
+pub struct Faults {
     pub reports_fail: AtomicBool,
     pub refused: AtomicU32,
     pub consume_faults: Mutex<VecDeque<QueueError>>,
 }
 
 pub fn faulty(inner: Arc<dyn Queue>) -> Arc<Faulty> {
-    Arc::new(Faulty {
-        inner,
-        reports_fail: AtomicBool::new(false),
-        refused: AtomicU32::new(0),
-        consume_faults: Mutex::default(),
-    })
+    Tampered::new(inner, Faults::default())
 }
 
 #[async_trait]
-impl Queue for Faulty {
-    async fn declare(&self, queue: &QueueName) -> Result<(), QueueError> {
-        self.inner.declare(queue).await
-    }
-
-    async fn publish(&self, messages: Vec<Outgoing>) -> Vec<Result<(), QueueError>> {
+impl Tamper for Faults {
+    async fn publish(&self, messages: &[Outgoing]) -> Option<Vec<Result<(), QueueError>>> {
         let reports = messages.iter().any(|message| message.to == Address::Queue(QueueName::Reports));
-        if reports && self.reports_fail.load(SeqCst) {
-            self.refused.fetch_add(1, SeqCst);
-            return messages.iter().map(|_| Err(QueueError::Unavailable { reason: "a test".to_owned() })).collect();
+        if !reports || !self.reports_fail.load(SeqCst) {
+            return None;
         }
-        self.inner.publish(messages).await
+        self.refused.fetch_add(1, SeqCst);
+        Some(messages.iter().map(|_| Err(QueueError::Unavailable { reason: "a test".to_owned() })).collect())
     }
 
-    async fn consume(&self, queue: &QueueName, prefetch: u16) -> Result<Consumer, QueueError> {
-        let fault = self.consume_faults.lock().unwrap().pop_front();
-        match fault {
-            Some(fault) => Err(fault),
-            None => self.inner.consume(queue, prefetch).await,
-        }
-    }
-
-    async fn depth(&self, queue: &QueueName) -> Result<u64, QueueError> {
-        self.inner.depth(queue).await
-    }
-
-    async fn delete(&self, queue: &QueueName) -> Result<(), QueueError> {
-        self.inner.delete(queue).await
-    }
-
-    fn survives_restart(&self) -> bool {
-        false
-    }
-
-    async fn close(&self) {
-        self.inner.close().await;
+    fn consume(&self) -> Option<QueueError> {
+        self.consume_faults.lock().unwrap().pop_front()
     }
 }
 
@@ -174,7 +148,7 @@ pub struct Rig {
     pub shutdown: CancellationToken,
     pub health: Arc<Health>,
     pub looping: JoinHandle<Result<(), QueueError>>,
-    reports: Consumer,
+    reports: queue::Consumer,
     pending: Vec<Report>,
 }
 
