@@ -143,6 +143,10 @@ fn the_seeds_are_what_their_readers_take() {
 #[test]
 fn every_target_is_one_of_the_fuzz_crate() {
     let manifest = fs::read_to_string(repository().join("fuzz/Cargo.toml")).unwrap();
+    let script = fs::read_to_string(repository().join("ops/fuzz")).unwrap();
+    let listed = script.lines().find_map(|line| line.strip_prefix("all=(")?.strip_suffix(')')).unwrap();
+    let listed: Vec<&str> = listed.split_whitespace().collect();
+    assert_eq!(listed, targets::TARGETS.map(|(name, ..)| name), "ops/fuzz runs them all");
     for (name, ..) in targets::TARGETS {
         assert!(manifest.contains(&format!("name = \"{name}\"")), "{name} is no program of the fuzz crate");
         let file = repository().join(format!("fuzz/fuzz_targets/{}.rs", name.replace('-', "_")));
