@@ -14,6 +14,7 @@ use worker::{Context, ProgressHandle};
 use crate::fetch::manifest::{self, Manifest};
 use crate::fetch::{Fetch, Order};
 use crate::halt::{Halt, blocking, to_end};
+use crate::recovery;
 use crate::site::Site;
 use crate::store::{FrameRef, Store};
 use crate::target;
@@ -26,6 +27,7 @@ const LOCKED_WAITS: [Duration; 3] = [Duration::from_secs(1), Duration::from_secs
 const LOOK_EVERY: Duration = Duration::from_millis(200);
 
 pub async fn run(site: &Arc<Site>, job: JobId, task: &ExtractTask, context: &Context) -> Result<ExtractResult, Halt> {
+    recovery::undo(&site.work_dir, task.store).await;
     let target = target::resolve(task, &site.variables())?;
     site.journal.note_step(job, "stage").await?;
     let manifest = match manifest::held(&site.depot.store, task.store, task.revision).await? {

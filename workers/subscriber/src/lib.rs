@@ -15,6 +15,7 @@ mod limits;
 mod orders;
 mod own_process;
 mod presence;
+mod recovery;
 mod retention;
 mod run;
 mod send;

@@ -2,7 +2,7 @@
 
 use std::fs::DirBuilder;
 use std::os::unix::fs::DirBuilderExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -24,6 +24,7 @@ use crate::limits::SiteLimits;
 use crate::orders::Orders;
 use crate::own_process;
 use crate::presence::PresenceLoop;
+use crate::recovery;
 use crate::retention::Retention;
 use crate::serve::{self, Outflow, ServeConfig, Serving, Upstreams};
 use crate::site::{Site, machine};
@@ -39,7 +40,7 @@ const OWNER_ONLY: u32 = 0o700;
 #[derive(Debug, thiserror::Error)]
 pub enum SiteError {
     #[error("the working directory {path} cannot be used: {source}", path = path.display())]
-    WorkDir { path: std::path::PathBuf, source: std::io::Error },
+    WorkDir { path: PathBuf, source: std::io::Error },
     #[error(transparent)]
     Journal(#[from] JournalError),
     #[error(transparent)]
@@ -81,7 +82,7 @@ pub async fn run(
     };
     let drain = tokio::spawn(drain(config.drain_time, stop.clone(), tools.drained.clone()));
     let reports = tools.reports.clone();
-    let lanes = tokio::spawn(Lanes::new(config.name.clone(), tools).run());
+    let lanes = tokio::spawn(work(config.work_dir.clone(), Lanes::new(config.name.clone(), tools), stop.clone()));
 
     let controlled = control.run().await;
     stop.cancel();
@@ -219,6 +220,11 @@ async fn repeat_unconfirmed(tools: &LaneTools) -> Result<(), JournalError> {
         }
     });
     Ok(())
+}
+
+async fn work(work_dir: PathBuf, lanes: Lanes, stop: CancellationToken) -> Result<(), JournalError> {
+    recovery::undo_all(&work_dir, &stop).await;
+    lanes.run().await
 }
 
 async fn drain(time: Duration, shutdown: CancellationToken, drained: CancellationToken) {

@@ -41,7 +41,12 @@ fn check_form(task: &ExtractTask, target: &str) -> Result<(), Fault> {
 
 /// The folder of one distribution in one target, for what the tree remembers of itself.
 pub fn state_dir(work_dir: &Path, store: StoreId, target: &Path) -> PathBuf {
-    trees_dir(work_dir).join(store.to_string()).join(folder_name(target))
+    store_dir(work_dir, store).join(folder_name(target))
+}
+
+/// What the trees of one distribution remember of themselves, in a folder for each target.
+pub fn store_dir(work_dir: &Path, store: StoreId) -> PathBuf {
+    trees_dir(work_dir).join(store.to_string())
 }
 
 /// What the trees of all distributions remember of themselves.

@@ -14,7 +14,7 @@ use fixture::given::{Given, Then};
 use fixture::origin::{Published, tree};
 use fixture::*;
 use queue::{Address, Outgoing, QueueError};
-use schemas::{Event, ExtractOutcome, JobMessage, QueueName, Reports};
+use schemas::{Event, ExtractOutcome, JobMessage, Mode, QueueName, Reports};
 use subscriber::config::Retries;
 use subscriber::journal::Journal;
 use testkit::{Tamper, Tampered};
@@ -300,4 +300,74 @@ async fn a_job_that_kills_its_process_three_times_is_failed_at_the_fourth_start(
     sent(&world.end_of(job("b")).await);
     site.stop().await;
     assert!(!world.rest().await.iter().any(|r| matches!(r.event, Event::Yielded {})));
+}
+
+/// The same, into a directory that others use too.
+fn send_then_merge(name: &str, n: u64, of: &Published) -> JobMessage {
+    let mut message = send_then_extract(name, n, of.store, of.revision);
+    message.then.as_mut().unwrap().task.mode = Mode::Merge;
+    message
+}
+
+/// A site that has the first revision in its target, and some files of the second, whose merge `b-extract` was killed.
+async fn half_merged(kills: u32) -> (World, [Published; 2]) {
+    let mut world = World::new().await;
+    let v1 = published(&world).await;
+    let v2 = world.origin().publish(2, &tree(&world.path("v2"), 20, 20_000, 2), Some(&v1)).await;
+    let site = world.start();
+    world.subscribe().await;
+    world.publish(&send_then_merge("a", 1, &v1)).await;
+    extracted(&world.end_of(job("a-extract")).await);
+    site.stop().await;
+    for _ in 0..kills {
+        die_at(&world, &send_then_merge("b", 2, &v2), "move", 8);
+    }
+    let changed = content(&v1.tree).into_iter().filter(|(path, old)| content(&world.target()).get(path) != Some(old));
+    assert_eq!(changed.count(), 7, "it is half old, half new");
+    (world, [v1, v2])
+}
+
+async fn cancel_in_hand(world: &World, name: &str) {
+    let journal = Journal::open(&world.path("site/journal.sqlite")).await.unwrap();
+    journal.cancel(job(name)).await.unwrap();
+    journal.close().await;
+}
+
+#[tokio::test]
+async fn a_merge_that_was_killed_is_undone_although_its_job_is_cancelled() {
+    let (mut world, [v1, _]) = half_merged(1).await;
+    cancel_in_hand(&world, "b-extract").await;
+    let site = world.start();
+    assert_eq!(world.end_of(job("b-extract")).await.event, Event::Cancelled {});
+    assert_eq!(content(&world.target()), content(&v1.tree));
+    site.stop().await;
+}
+
+#[tokio::test]
+async fn a_merge_that_was_killed_is_undone_although_its_job_is_given_up() {
+    let (mut world, [v1, _]) = half_merged(3).await;
+    let site = world.start();
+    assert_eq!(failed(&world.end_of(job("b-extract")).await).code, "too-many-tries");
+    assert_eq!(content(&world.target()), content(&v1.tree));
+    site.stop().await;
+}
+
+#[tokio::test]
+async fn a_merge_that_was_killed_is_undone_by_the_next_extract_if_its_target_was_not_there_at_the_start() {
+    let (mut world, [v1, v2]) = half_merged(1).await;
+    cancel_in_hand(&world, "b-extract").await;
+    let elsewhere = world.path("elsewhere");
+    std::fs::rename(world.target(), &elsewhere).unwrap();
+    let site = world.start();
+    assert_eq!(world.end_of(job("b-extract")).await.event, Event::Cancelled {});
+    std::fs::rename(&elsewhere, world.target()).unwrap();
+    let mut nowhere = send_then_merge("c", 3, &v2);
+    nowhere.then.as_mut().unwrap().task.target = "%NOBODY%/antivirus".to_owned();
+    world.publish(&nowhere).await;
+    assert_eq!(failed(&world.end_of(job("c-extract")).await).code, "unknown-variable");
+    assert_eq!(content(&world.target()), content(&v1.tree), "even by one that fails");
+    world.publish(&send_then_merge("d", 4, &v2)).await;
+    extracted(&world.end_of(job("d-extract")).await);
+    assert_eq!(content(&world.target()), content(&v2.tree));
+    site.stop().await;
 }

@@ -61,6 +61,6 @@ pub use frames::{FRAME_CACHE_BYTES_MAX, FrameFault, Frames};
 pub use held::Held;
 pub use install::{Install, Installed, Progress, Step};
 pub use locked::{Locked, LockedList};
-pub use merge::{merge, merged};
+pub use merge::{cut_off, merge, merged, recover};
 pub use mirror::{Standing, installed, mirror, prepare};
 pub use verify::{Differences, Modification, Modified, verify};

@@ -4,7 +4,7 @@ use std::path::Path;
 use std::process::Command;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use package::tree::{Step, verify};
+use package::tree::{Step, cut_off, recover, verify};
 use schemas::ExtractOutcome;
 
 use super::support::*;
@@ -157,6 +157,47 @@ fn a_merge_that_dies_at_any_step_is_undone_and_done_again() {
             assert!(before == 0 || !site.has(&format!("in-{before}")));
         }
     }
+}
+
+#[test]
+fn a_merge_that_died_is_undone_without_the_next_one() {
+    for (step, at) in [(Step::File, 4), (Step::Swap, 0), (Step::Move, 1), (Step::Move, 5), (Step::Swapped, 0)] {
+        let site = Site::new();
+        site.merge(&revision(1)).unwrap();
+        crash(&site, "merge", 2, step, at);
+        assert_eq!(cut_off(&site.state_dir()).unwrap(), Some(site.target()), "{step:?} {at}");
+        assert!(recover(&site.target(), &site.state_dir()).unwrap());
+        assert!(holds(&site, 1) && !site.has("only-2") && !site.has("in-2") && !site.has(".tidegate-merge"));
+        assert_eq!(cut_off(&site.state_dir()).unwrap(), None);
+        assert!(recover(&site.target(), &site.state_dir()).unwrap(), "once more does no harm");
+        assert!(holds(&site, 1), "{step:?} {at}");
+    }
+}
+
+#[test]
+fn a_merge_that_was_recorded_is_not_undone() {
+    let site = Site::new();
+    site.merge(&revision(1)).unwrap();
+    crash(&site, "merge", 2, Step::Committed, 0);
+    assert!(recover(&site.target(), &site.state_dir()).unwrap());
+    assert!(holds(&site, 2) && !site.has("in-1") && !site.has(".tidegate-merge"));
+}
+
+/// A volume that is not mounted, and a directory in its place.
+#[test]
+fn a_merge_that_died_is_not_forgotten_while_its_target_is_elsewhere() {
+    let site = Site::new();
+    site.merge(&revision(1)).unwrap();
+    crash(&site, "merge", 2, Step::Move, 5);
+    let elsewhere = site.folder.path().join("elsewhere");
+    std::fs::rename(site.target(), &elsewhere).unwrap();
+    assert!(!recover(&site.target(), &site.state_dir()).unwrap());
+    std::fs::create_dir(site.target()).unwrap();
+    assert!(!recover(&site.target(), &site.state_dir()).unwrap());
+    std::fs::remove_dir(site.target()).unwrap();
+    std::fs::rename(&elsewhere, site.target()).unwrap();
+    assert!(recover(&site.target(), &site.state_dir()).unwrap());
+    assert!(holds(&site, 1) && !site.has("only-2"));
 }
 
 fn holds(site: &Site, number: u64) -> bool {

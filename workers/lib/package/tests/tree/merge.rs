@@ -1,9 +1,10 @@
 //! A merged target: our files among those of others.
 
 use std::fs;
-use std::os::unix::fs::symlink;
+use std::os::unix::fs::{PermissionsExt, symlink};
+use std::sync::Once;
 
-use package::tree::{Held, Modification, Step};
+use package::tree::{Held, Installed, Modification, Step, TreeError};
 use schemas::ExtractOutcome;
 
 use super::support::*;
@@ -173,6 +174,123 @@ fn a_file_that_comes_while_it_works_is_not_overwritten_and_all_is_undone() {
     });
     assert_eq!(code(result), "target-in-the-way");
     assert_eq!((site.read("z"), site.read("etc/b")), ("theirs".into(), "2".into()));
+}
+
+type Change = fn(&Site, &str);
+/// In place, and as most editors do it.
+const CHANGES: [Change; 2] = [
+    |site, path| site.write(path, "changed"),
+    |site, path| {
+        site.write("editor", "changed");
+        fs::rename(site.target().join("editor"), site.target().join(path)).unwrap();
+    },
+];
+
+/// Merges while `meanwhile` happens: before the first time of a step.
+fn merge_while(site: &Site, two: &Revision, at: Step, meanwhile: impl Fn() + Sync) -> Result<Installed, TreeError> {
+    let once = Once::new();
+    site.run(MERGE, two, &|step| {
+        if step == at {
+            once.call_once(&meanwhile);
+        }
+        Ok(())
+    })
+}
+
+#[test]
+fn a_file_that_is_changed_while_it_would_be_deleted_is_kept_and_reported() {
+    for step in [Step::Stage, Step::Swap, Step::Move] {
+        for change in CHANGES {
+            let site = shared();
+            site.merge(&first().revision(1)).unwrap();
+            let two = first().without("a").without("l").file("etc/b", "two").revision(2);
+            let done = merge_while(&site, &two, step, || change(&site, "a")).unwrap();
+            assert_eq!((site.read("a"), done.kept, done.files_removed), ("changed".into(), vec!["a".into()], 1));
+            assert!(holds(&site, &two) && is_untouched(&site) && !site.has("l"), "{step:?}");
+            let three = site.merge(&first().without("a").without("l").revision(3)).unwrap();
+            assert!(three.kept.is_empty() && site.has("a"), "it is no longer ours");
+        }
+    }
+}
+
+#[test]
+fn a_file_that_is_touched_or_deleted_while_it_would_be_deleted_goes() {
+    let changes: [Change; 2] = [
+        |site, path| fs::set_permissions(site.target().join(path), fs::Permissions::from_mode(0o600)).unwrap(),
+        |site, path| fs::remove_file(site.target().join(path)).unwrap(),
+    ];
+    for change in changes {
+        let site = shared();
+        site.merge(&first().revision(1)).unwrap();
+        let two = first().without("a").revision(2);
+        let done = merge_while(&site, &two, Step::Swap, || change(&site, "a")).unwrap();
+        assert!(done.kept.is_empty() && !site.has("a") && holds(&site, &two));
+    }
+}
+
+#[test]
+fn a_file_that_is_changed_while_a_directory_would_take_its_place_stays_and_all_is_undone() {
+    for step in [Step::Swap, Step::Move] {
+        for change in CHANGES {
+            let site = shared();
+            site.merge(&first().revision(1)).unwrap();
+            let two = first().directory("a").file("a/x", "x").file("etc/b", "two").revision(2);
+            let result = merge_while(&site, &two, step, || change(&site, "a"));
+            assert_eq!(code(result), "target-in-the-way");
+            assert_eq!((site.read("a"), site.read("etc/b")), ("changed".into(), "2".into()));
+            assert!(is_untouched(&site));
+        }
+    }
+}
+
+#[test]
+fn a_file_that_is_changed_while_it_would_be_replaced_is_replaced() {
+    for change in CHANGES {
+        let site = shared();
+        site.merge(&first().revision(1)).unwrap();
+        let two = first().file("a", "two").revision(2);
+        merge_while(&site, &two, Step::Swap, || change(&site, "a")).unwrap();
+        assert!(holds(&site, &two) && is_untouched(&site));
+    }
+}
+
+#[test]
+fn a_directory_that_comes_where_a_file_would_be_replaced_stays_and_all_is_undone() {
+    let site = shared();
+    site.merge(&first().revision(1)).unwrap();
+    let two = first().file("a", "two").file("etc/b", "two").revision(2);
+    let result = merge_while(&site, &two, Step::Swap, || {
+        fs::remove_file(site.target().join("etc/b")).unwrap();
+        fs::create_dir(site.target().join("etc/b")).unwrap();
+        site.write("etc/b/theirs", "theirs");
+    });
+    assert_eq!(code(result), "target-in-the-way");
+    assert_eq!((site.read("etc/b/theirs"), site.read("a")), ("theirs".into(), "1".into()));
+    assert!(is_untouched(&site));
+}
+
+#[test]
+fn a_file_that_is_changed_once_it_is_moved_in_is_not_taken_for_ours() {
+    for step in [Step::Swapped, Step::Commit, Step::Committed] {
+        for change in CHANGES {
+            let site = shared();
+            let one = first().file("n", "12345 7").revision(1);
+            merge_while(&site, &one, step, || change(&site, "n")).unwrap();
+            assert_eq!(site.merge(&first().revision(2)).unwrap().kept, ["n"], "{step:?}");
+            assert_eq!(site.read("n"), "changed");
+        }
+    }
+}
+
+#[test]
+fn names_of_one_file_that_go_together_are_not_taken_for_changed() {
+    let site = shared();
+    site.merge(&first().name("b", "a").name("c", "a").name("d", "a").revision(1)).unwrap();
+    let two = first().name("c", "a").name("e", "a").revision(2);
+    let done = site.merge(&two).unwrap();
+    assert!(done.kept.is_empty() && !site.has("b") && !site.has("d"));
+    let three = site.merge(&first().without("a").revision(3)).unwrap();
+    assert!(three.kept.is_empty() && three.files_removed == 3, "{three:?}");
 }
 
 #[test]

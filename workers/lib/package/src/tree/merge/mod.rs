@@ -2,13 +2,14 @@
 //! all of them if one fails or the program ends in between. It deletes only what an earlier revision put there, and
 //! never what was changed on the spot.
 
+mod ground;
 mod moves;
 mod plan;
 mod state;
 
 use std::collections::HashMap;
 use std::os::fd::{AsFd, OwnedFd};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
@@ -36,6 +37,7 @@ use super::records::Records;
 use super::scan::scan;
 use super::wants::{Role, Wants};
 use super::writer::{write_file, write_link};
+use ground::Ground;
 use moves::Field;
 use plan::{Facts, Plan};
 use state::{Move, State, What};
@@ -55,14 +57,33 @@ pub fn merge(install: &Install) -> Result<Installed, TreeError> {
     let place = Place::make(install.target)?;
     let _lock = place.lock()?;
     let mut work = Merge::begin(install, (&wants, &layout), &place)?;
-    let plan = match work.plan()? {
+    let mut plan = match work.plan()? {
         Ok(plan) => plan,
         Err(done) => return Ok(done),
     };
     let staging = work.prepare_staging()?;
-    work.stage(&staging, &plan)?;
-    work.apply(&staging, &plan)?;
-    work.commit(&plan)
+    let staged = work.stage(&staging, &plan)?;
+    work.apply(&staging, &mut plan)?;
+    work.commit(&plan, &staged)
+}
+
+/// The target of a merge that was cut off: until `recover` it may be half old, half new.
+pub fn cut_off(state_dir: &Path) -> Result<Option<PathBuf>, TreeError> {
+    let state: Option<State> = Records::at(state_dir).load(state::STATE)?;
+    Ok(state.filter(|state| state.staging.is_some()).map(|state| state.target.into()))
+}
+
+/// Undoes a merge that was cut off. False if the directory is not there now, or is another one: then nothing is done, and
+/// nothing forgotten.
+pub fn recover(target: &Path, state_dir: &Path) -> Result<bool, TreeError> {
+    let place = Place::open(target)?;
+    let _lock = place.lock()?;
+    let records = Records::at(state_dir);
+    let state = State::load(&records, &place.shown)?;
+    match place.shared_target()? {
+        Some(root) if state.is_of(&root.node) => Ground::new(&place, records, state, root).recover().map(|()| true),
+        _ => Ok(false),
+    }
 }
 
 /// The revision that was merged into this target last; none if nothing was, or the directory is another one now.
@@ -116,11 +137,7 @@ struct Merge<'a> {
     install: &'a Install<'a>,
     wants: &'a Wants<'a>,
     layout: &'a Layout,
-    place: &'a Place,
-    records: Records,
-    state: State,
-    target: Root,
-    was: Option<Arc<Catalog>>,
+    ground: Ground<'a>,
 }
 
 impl<'a> Merge<'a> {
@@ -140,84 +157,26 @@ impl<'a> Merge<'a> {
             None => place.make_target(install.index.entries[0].mode)?,
         };
         state.forget_unless(&target.node);
-        let was = state.catalog.as_ref().and_then(|at| Catalog::load(&records, at)).map(Arc::new);
-        let mut work = Merge { install, wants, layout, place, records, state, target, was };
-        work.recover()?;
-        Ok(work)
-    }
-
-    /// Undoes what a crash left half done, and clears what staging left.
-    fn recover(&mut self) -> Result<(), TreeError> {
-        if self.state.staging.is_none() {
-            return Ok(());
-        }
-        if let Some(staging) = self.staging()? {
-            self.undo(&staging)?;
-        }
-        self.state.journal.clear();
-        match self.was.clone() {
-            Some(was) => self.sweep(&was.index),
-            None => self.forget_staging(),
-        }
-    }
-
-    fn forget_staging(&mut self) -> Result<(), TreeError> {
-        self.clear_staging()?;
-        self.state.journal.clear();
-        self.state.staging = None;
-        self.state.save(&self.records)
-    }
-
-    fn undo(&self, staging: &OwnedFd) -> Result<(), TreeError> {
-        if self.state.journal.is_empty() {
-            return Ok(());
-        }
-        self.field(staging).undo(&self.state.journal)?;
-        self.sync()
-    }
-
-    fn field<'f>(&'f self, staging: &'f OwnedFd) -> Field<'f> {
-        Field { target: self.target.directory.as_fd(), staging: staging.as_fd() }
-    }
-
-    /// The staging directory, if it is there and ours.
-    fn staging(&self) -> Result<Option<OwnedFd>, TreeError> {
-        let failed = |errno| TreeError::of("open", STAGING, errno);
-        let opened = match beneath::open_directory(&self.target.directory, STAGING) {
-            Err(Errno::NOENT) => return Ok(None),
-            Err(Errno::NOTDIR | Errno::LOOP) => return Err(self.staging_foreign()),
-            other => other.map_err(failed)?,
-        };
-        let node = Node::of(&opened).map_err(failed)?;
-        match &self.state.staging {
-            Some(ours) if ours.is(&node) => Ok(Some(opened)),
-            _ => Err(self.staging_foreign()),
-        }
-    }
-
-    fn staging_foreign(&self) -> TreeError {
-        TreeError::StagingForeign { path: format!("{}/{STAGING}", self.place.shown) }
-    }
-
-    fn clear_staging(&self) -> Result<(), TreeError> {
-        let removed = beneath::remove(self.target.directory.as_fd(), STAGING.as_bytes());
-        removed.map(|_| ()).map_err(|errno| TreeError::of("remove", STAGING, errno))
+        let mut ground = Ground::new(place, records, state, target);
+        ground.recover()?;
+        Ok(Merge { install, wants, layout, ground })
     }
 
     fn previous(&self) -> Option<u64> {
-        self.state.revision.map(|revision| revision.number)
+        self.ground.state.revision.map(|revision| revision.number)
     }
 
     /// What to do, or the result if there is nothing.
     fn plan(&mut self) -> Result<Result<Plan, Installed>, TreeError> {
-        let (installed, wanted) = (self.state.revision, self.install.revision);
+        let (installed, wanted) = (self.ground.state.revision, self.install.revision);
         if installed.is_some_and(|installed| installed.number > wanted.number) && !self.install.pin {
             return Ok(Err(Installed::nothing(ExtractOutcome::Superseded, 0, self.previous())));
         }
         self.install.go_on()?;
-        let (root, wants) = (self.target.directory.as_fd(), self.wants);
+        let (root, wants) = (self.ground.target.directory.as_fd(), self.wants);
         let scan = scan(root, wants, self.layout, self.install.cancel)?;
-        let facts = Facts { target: root, wants, scan: &scan, was: self.was.as_deref(), made: &self.state.made };
+        let facts =
+            Facts { target: root, wants, scan: &scan, was: self.ground.was.as_deref(), made: &self.ground.state.made };
         let plan = plan::make(&facts)?;
         if installed == Some(wanted) && plan.is_empty() {
             let unchanged = plan.unchanged.len() as u64;
@@ -229,50 +188,51 @@ impl<'a> Merge<'a> {
     fn prepare_staging(&mut self) -> Result<OwnedFd, TreeError> {
         self.install.step(Step::Stage)?;
         let failed = |errno| TreeError::of("make", STAGING, errno);
-        let target = self.target.directory.as_fd();
+        let target = self.ground.target.directory.as_fd();
         if beneath::look(target, STAGING).map_err(failed)?.is_some() {
-            let emptied = self.state.claimed && calls::unlinkat(target, STAGING, AtFlags::REMOVEDIR).is_ok();
+            let emptied = self.ground.state.claimed && calls::unlinkat(target, STAGING, AtFlags::REMOVEDIR).is_ok();
             if !emptied {
-                return Err(self.staging_foreign());
+                return Err(self.ground.staging_foreign());
             }
         }
-        self.state.claimed = true;
-        self.state.save(&self.records)?;
+        self.ground.state.claimed = true;
+        self.ground.state.save(&self.ground.records)?;
         calls::mkdirat(target, STAGING, Mode::RWXU).map_err(failed)?;
         let opened = beneath::open_directory(target, STAGING).map_err(failed)?;
-        self.state.staging = Some(Node::of(&opened).map_err(failed)?);
-        self.state.claimed = false;
-        self.state.save(&self.records)?;
+        self.ground.state.staging = Some(Node::of(&opened).map_err(failed)?);
+        self.ground.state.claimed = false;
+        self.ground.state.save(&self.ground.records)?;
         Ok(opened)
     }
 
     /// Writes the new files into the staging directory and the journal of what will be done with them.
-    fn stage(&mut self, staging: &OwnedFd, plan: &Plan) -> Result<(), TreeError> {
+    fn stage(&mut self, staging: &OwnedFd, plan: &Plan) -> Result<Vec<Stamp>, TreeError> {
         let mut journal = removals(self.install.index, plan);
-        let files: Vec<u32> = plan.replace.iter().chain(&plan.create).copied().collect();
+        let files: Vec<u32> = plan.written().collect();
         let first = journal.len();
-        let inodes = self.write_files(staging, &files, first)?;
-        for (place, (&at, ino)) in files.iter().zip(inodes).enumerate() {
+        let staged = self.write_files(staging, &files, first)?;
+        for (place, (&at, &Stamp { ino, .. })) in files.iter().zip(&staged).enumerate() {
             let what = if place < plan.replace.len() { What::Replace { ino } } else { What::Create { ino } };
             journal.push(Move { path: self.install.index.entries[at as usize].path.clone(), what });
         }
         self.install.step(Step::Sync)?;
         // The descriptor was opened before the first write, so that it learns of every failed one since.
-        calls::syncfs(staging).map_err(|errno| TreeError::of("sync", self.place.shown.clone(), errno))?;
-        self.state.journal = journal;
-        self.state.save(&self.records)
+        calls::syncfs(staging).map_err(|errno| TreeError::of("sync", self.ground.place.shown.clone(), errno))?;
+        self.ground.state.journal = journal;
+        self.ground.state.save(&self.ground.records)?;
+        Ok(staged)
     }
 
-    fn write_files(&self, staging: &OwnedFd, files: &[u32], first: usize) -> Result<Vec<u64>, TreeError> {
+    fn write_files(&self, staging: &OwnedFd, files: &[u32], first: usize) -> Result<Vec<Stamp>, TreeError> {
         let (index, progress) = (self.install.index, self.install.progress);
         let bytes = files.iter().map(|&at| bytes_of(index, at)).sum();
         progress.files_total.store(files.len() as u64, Ordering::Relaxed);
         progress.bytes_total.store(bytes, Ordering::Relaxed);
         let mut held = Held::default();
-        if let Some(was) = &self.was {
-            let copy = self.target.directory.try_clone();
+        if let Some(was) = &self.ground.was {
+            let copy = self.ground.target.directory.try_clone();
             held.add(
-                copy.map_err(|error| TreeError::of_io("open", self.place.shown.clone(), &error))?,
+                copy.map_err(|error| TreeError::of_io("open", self.ground.place.shown.clone(), &error))?,
                 was.clone(),
                 None,
             );
@@ -288,20 +248,26 @@ impl<'a> Merge<'a> {
                 self.install.go_on()?;
                 self.install.step(Step::File)?;
                 let stamp = write_one(staging, &(first + item).to_string(), self.wants, files[item], pen)?;
-                done.push((item, stamp.ino));
+                done.push((item, stamp));
                 progress.files.fetch_add(1, Ordering::Relaxed);
                 progress.bytes.fetch_add(bytes_of(index, files[item]), Ordering::Relaxed);
                 Ok::<(), TreeError>(())
             },
         )?;
-        let mut inodes = vec![0; files.len()];
-        parts.into_iter().flat_map(|(_, done)| done).for_each(|(item, ino)| inodes[item] = ino);
-        self.join_names(staging, files, first, &mut inodes)?;
-        Ok(inodes)
+        let mut stamps = vec![Stamp::UNKNOWN; files.len()];
+        parts.into_iter().flat_map(|(_, done)| done).for_each(|(item, stamp)| stamps[item] = stamp);
+        self.join_names(staging, files, first, &mut stamps)?;
+        Ok(stamps)
     }
 
     /// Further names are links to the first one, which was staged just now or stands in the target already.
-    fn join_names(&self, staging: &OwnedFd, files: &[u32], first: usize, inodes: &mut [u64]) -> Result<(), TreeError> {
+    fn join_names(
+        &self,
+        staging: &OwnedFd,
+        files: &[u32],
+        first: usize,
+        stamps: &mut [Stamp],
+    ) -> Result<(), TreeError> {
         let staged: HashMap<u32, usize> = files.iter().enumerate().map(|(item, &at)| (at, item)).collect();
         for (item, &at) in files.iter().enumerate() {
             let Role::Further(of) = self.wants.role(at) else { continue };
@@ -315,133 +281,130 @@ impl<'a> Merge<'a> {
                     let of = (first + other).to_string();
                     calls::linkat(staging, &of, staging, &name, AtFlags::empty())
                 }
-                None => beneath::open_directory(&self.target.directory, parent_of(of_path))
+                None => beneath::open_directory(&self.ground.target.directory, parent_of(of_path))
                     .and_then(|from| calls::linkat(from, name_of(of_path), staging, &name, AtFlags::empty())),
             };
             let seen = linked.and_then(|()| beneath::look(staging, &name));
             let seen = seen.map_err(|errno| TreeError::of("link", path, errno))?;
-            inodes[item] = seen.map_or(0, |seen| seen.stamp.ino);
+            stamps[item] = seen.map_or(Stamp::UNKNOWN, |seen| seen.stamp);
             self.install.progress.files.fetch_add(1, Ordering::Relaxed);
         }
         Ok(())
     }
 
-    /// All or nothing: the first failure puts everything back.
-    fn apply(&mut self, staging: &OwnedFd, plan: &Plan) -> Result<(), TreeError> {
+    /// All or nothing: the first failure puts everything back. What turns out to be kept goes over from one list of the plan to
+    /// the other.
+    fn apply(&mut self, staging: &OwnedFd, plan: &mut Plan) -> Result<(), TreeError> {
         let done = self.try_apply(staging, plan);
         if let Err(failure) = done {
-            self.undo(staging)?;
-            self.forget_staging()?;
+            self.ground.undo(staging)?;
+            self.ground.forget_staging()?;
             return Err(failure);
         }
         Ok(())
     }
 
-    fn try_apply(&self, staging: &OwnedFd, plan: &Plan) -> Result<(), TreeError> {
+    fn try_apply(&self, staging: &OwnedFd, plan: &mut Plan) -> Result<(), TreeError> {
         self.install.go_on()?;
         self.install.step(Step::Swap)?;
-        let field = self.field(staging);
-        for (at, step) in self.state.journal.iter().enumerate() {
+        let field = self.ground.field(staging);
+        self.put_aside(&field, plan)?;
+        for (at, step) in self.ground.state.journal.iter().enumerate().filter(|(_, step)| step.what != What::Delete) {
             self.install.step(Step::Move)?;
             field.apply(at, step)?;
         }
         for &at in plan.make_directories.iter().rev() {
             let path = &self.install.index.entries[at as usize].path;
-            let directory = beneath::open_directory(&self.target.directory, path);
+            let directory = beneath::open_directory(&self.ground.target.directory, path);
             dress(directory.map_err(|errno| TreeError::of("open", path, errno))?, self.wants, at)?;
         }
         self.install.step(Step::Swapped)?;
-        self.sync()
+        self.ground.sync()
     }
 
-    fn sync(&self) -> Result<(), TreeError> {
-        calls::syncfs(&self.target.directory).map_err(|errno| TreeError::of("sync", self.place.shown.clone(), errno))
-    }
-
-    fn commit(&mut self, plan: &Plan) -> Result<Installed, TreeError> {
+    fn commit(&mut self, plan: &Plan, staged: &[Stamp]) -> Result<Installed, TreeError> {
         self.install.step(Step::Commit)?;
         let (install, result) = (self.install, self.result(plan));
-        let stamps = self.stamps(plan)?;
-        self.state.serial += 1;
-        let serial = self.state.serial;
+        let stamps = self.stamps(plan, staged)?;
+        self.ground.state.serial += 1;
+        let serial = self.ground.state.serial;
         let kinds = (INDEX_KIND, STAMPS_KIND);
-        let catalog = catalog::store(&self.records, kinds, &install.revision.header, install.index, &stamps, serial)?;
-        self.state.catalog = Some(catalog);
-        self.state.revision = Some(install.revision);
-        self.state.journal.clear();
+        let catalog =
+            catalog::store(&self.ground.records, kinds, &install.revision.header, install.index, &stamps, serial)?;
+        self.ground.state.catalog = Some(catalog);
+        self.ground.state.revision = Some(install.revision);
+        self.ground.state.journal.clear();
         self.note_directories(plan);
-        self.state.save(&self.records)?;
+        self.ground.state.save(&self.ground.records)?;
         self.install.step(Step::Committed)?;
-        self.sweep(install.index)?;
+        self.ground.sweep(install.index)?;
         Ok(result)
     }
 
-    fn stamps(&self, plan: &Plan) -> Result<Vec<Stamp>, TreeError> {
+    /// Staging may have taken long: each file that is to go is looked at again before and after.
+    fn put_aside(&self, field: &Field, plan: &mut Plan) -> Result<(), TreeError> {
+        for (at, (path, found)) in std::mem::take(&mut plan.delete).into_iter().enumerate() {
+            if self.goes(field, at, (&path, &found))? {
+                plan.delete.push((path, found));
+            } else {
+                plan.kept.push(path);
+            }
+        }
+        Ok(())
+    }
+
+    /// False if somebody has changed it: then it stays, or comes back.
+    fn goes(&self, field: &Field, at: usize, (path, found): (&str, &Stamp)) -> Result<bool, TreeError> {
+        let (step, was) = (&self.ground.state.journal[at], self.ground.was.as_deref());
+        let Some(seen) = plan::look(field.target, path)? else { return Ok(true) };
+        if !was.map_or(Ok(false), |was| plan::is_found(field.target, was, (path, found), &seen))? {
+            return Ok(false);
+        }
+        self.install.step(Step::Move)?;
+        field.apply(at, step)?;
+        let goes = field.holds(at, step, &seen.stamp)?;
+        if !goes {
+            field.put_back(at, step)?;
+        }
+        Ok(goes)
+    }
+
+    fn stamps(&self, plan: &Plan, staged: &[Stamp]) -> Result<Vec<Stamp>, TreeError> {
         let index = self.install.index;
         let mut stamps = vec![Stamp::UNKNOWN; index.entries.len()];
         plan.unchanged.iter().for_each(|&(at, stamp)| stamps[at as usize] = stamp);
-        for step in &self.state.journal {
-            let (What::Replace { ino } | What::Create { ino }) = step.what else { continue };
-            let seen = beneath::open_directory(&self.target.directory, parent_of(&step.path))
-                .and_then(|parent| beneath::look(&parent, name_of(&step.path)))
-                .map_err(|errno| TreeError::of("look at", &step.path, errno))?;
-            // What somebody else has put there since is not ours to know.
-            let ours = seen.filter(|seen| seen.stamp.ino == ino);
-            if let (Some(at), Some(seen)) = (index.find(&step.path), ours) {
-                stamps[at] = seen.stamp;
+        for (at, staged) in plan.written().zip(staged) {
+            let seen = plan::look(self.ground.target.directory.as_fd(), &index.entries[at as usize].path)?;
+            // What somebody else has put there or written since is not ours to know.
+            if let Some(seen) = seen.filter(|seen| seen.stamp.same_but_links(staged)) {
+                stamps[at as usize] = seen.stamp;
             }
         }
         Ok(stamps)
     }
 
     fn note_directories(&mut self, plan: &Plan) {
-        let made = &mut self.state.made;
+        let made = &mut self.ground.state.made;
         made.retain(|path| !plan.remove_directories.iter().any(|(gone, _)| gone == path));
         made.extend(plan.make_directories.iter().map(|&at| self.install.index.entries[at as usize].path.clone()));
         made.sort_unstable();
         made.dedup();
     }
 
-    /// Removes what `index`, the recorded revision, does without: old files, empty directories of ours, old records.
-    fn sweep(&mut self, index: &Index) -> Result<(), TreeError> {
-        let mut left = Vec::new();
-        for path in self.state.made.iter().rev() {
-            let wanted = index.find(path).is_some();
-            if wanted || !self.remove_if_empty(path)? {
-                left.push(path.clone());
-            }
-        }
-        left.reverse();
-        self.state.made = left;
-        self.forget_staging()?;
-        self.records.sweep(&[INDEX_KIND, STAMPS_KIND], &self.state.records_in_use())
-    }
-
-    /// True if it is gone.
-    fn remove_if_empty(&self, path: &str) -> Result<bool, TreeError> {
-        let parent = beneath::open_directory(&self.target.directory, parent_of(path));
-        match parent.and_then(|parent| calls::unlinkat(parent, name_of(path), AtFlags::REMOVEDIR)) {
-            Ok(()) | Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP) => Ok(true),
-            Err(Errno::NOTEMPTY | Errno::EXIST | Errno::BUSY) => Ok(false),
-            Err(errno) => Err(TreeError::of("remove", path, errno)),
-        }
-    }
-
     fn result(&self, plan: &Plan) -> Installed {
-        let files = plan.replace.iter().chain(&plan.create);
         Installed {
             files_written: (plan.replace.len() + plan.create.len()) as u64,
             files_removed: plan.delete.len() as u64,
-            bytes_written: files.map(|&at| bytes_of(self.install.index, at)).sum(),
+            bytes_written: plan.written().map(|at| bytes_of(self.install.index, at)).sum(),
             kept: plan.kept.clone(),
             ..Installed::nothing(ExtractOutcome::Installed, plan.unchanged.len() as u64, self.previous())
         }
     }
 }
 
-/// What must happen before new files have their places.
+/// What must happen before new files have their places; first of all, in the plan's order, files go.
 fn removals(index: &Index, plan: &Plan) -> Vec<Move> {
-    let delete = plan.delete.iter().map(|path| Move { path: path.clone(), what: What::Delete });
+    let delete = plan.delete.iter().map(|(path, _)| Move { path: path.clone(), what: What::Delete });
     let remove = plan.remove_directories.iter();
     let remove = remove.map(|(path, mode)| Move { path: path.clone(), what: What::RemoveDirectory { mode: *mode } });
     let make = plan.make_directories.iter().map(|&at| {

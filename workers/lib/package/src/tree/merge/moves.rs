@@ -11,6 +11,7 @@ use crate::tree::calls;
 use crate::tree::error::TreeError;
 use crate::tree::layout::{name_of, parent_of};
 use crate::tree::locked;
+use crate::tree::node::{SeenKind, Stamp};
 
 use super::state::{Move, What};
 
@@ -38,21 +39,40 @@ impl Field<'_> {
             What::Delete => calls::renameat_with(parent, name, self.staging, staged, RenameFlags::NOREPLACE),
             What::RemoveDirectory { .. } => calls::unlinkat(parent, name, AtFlags::REMOVEDIR),
             What::MakeDirectory { .. } => calls::mkdirat(parent, name, Mode::RWXU),
-            What::Replace { .. } => calls::renameat_with(self.staging, staged, parent, name, RenameFlags::EXCHANGE),
+            What::Replace { .. } => {
+                calls::renameat_with(self.staging, staged, parent, name, RenameFlags::EXCHANGE)?;
+                self.refuse_directory(staged)
+            }
             What::Create { .. } => calls::renameat_with(self.staging, staged, parent, name, RenameFlags::NOREPLACE),
         }
     }
 
+    /// What gave way to a file came since the plan was made, and is nothing that may be deleted.
+    fn refuse_directory(&self, staged: &str) -> Result<(), Errno> {
+        match beneath::look(self.staging, staged)?.map(|seen| seen.kind) {
+            Some(SeenKind::Directory | SeenKind::Other) => Err(Errno::ISDIR),
+            _ => Ok(()),
+        }
+    }
+
+    /// What a step put aside is still what was `seen` before.
+    pub fn holds(&self, at: usize, step: &Move, seen: &Stamp) -> Result<bool, TreeError> {
+        let aside = beneath::look(self.staging, &at.to_string());
+        let aside = aside.map_err(|errno| TreeError::of("look at", &step.path, errno))?;
+        Ok(aside.is_some_and(|aside| aside.stamp.same_but_links(seen)))
+    }
+
     /// Undoes what was done of `journal`, last first.
     pub fn undo(&self, journal: &[Move]) -> Result<(), TreeError> {
-        for (at, step) in journal.iter().enumerate().rev() {
-            match self.try_undo(&at.to_string(), step) {
-                // Its directory is not there, so nothing was done in it.
-                Ok(()) | Err(Errno::NOENT | Errno::NOTDIR) => {}
-                Err(errno) => return Err(TreeError::of("put back", &step.path, errno)),
-            }
+        journal.iter().enumerate().rev().try_for_each(|(at, step)| self.put_back(at, step))
+    }
+
+    pub fn put_back(&self, at: usize, step: &Move) -> Result<(), TreeError> {
+        match self.try_undo(&at.to_string(), step) {
+            // Its directory is not there, so nothing was done in it.
+            Ok(()) | Err(Errno::NOENT | Errno::NOTDIR) => Ok(()),
+            Err(errno) => Err(TreeError::of("put back", &step.path, errno)),
         }
-        Ok(())
     }
 
     fn try_undo(&self, staged: &str, step: &Move) -> Result<(), Errno> {
@@ -95,6 +115,9 @@ fn failure(step: &Move, errno: Errno, parent: Option<BorrowedFd<'_>>) -> TreeErr
     match (errno, step.what) {
         (Errno::INVAL | Errno::NOSYS | Errno::OPNOTSUPP, _) => TreeError::ExchangeUnsupported { path },
         (Errno::NOTEMPTY, What::RemoveDirectory { .. }) => in_the_way("a directory with files of others", "a file"),
+        (Errno::ISDIR, What::Replace { .. }) => {
+            in_the_way("a directory, device, pipe or socket that came meanwhile", "a file")
+        }
         (Errno::EXIST, What::Create { .. }) => in_the_way("something that came meanwhile", "a new file"),
         (Errno::EXIST, What::MakeDirectory { .. }) => in_the_way("something that came meanwhile", "a new directory"),
         (Errno::LOOP, _) => in_the_way("a symbolic link on the way", "a directory"),

@@ -19,8 +19,8 @@ use crate::tree::wants::{Role, Roles, Wants};
 
 #[derive(Debug, Default)]
 pub(super) struct Plan {
-    /// Ours, unchanged, and in no new revision: files, by path.
-    pub delete: Vec<String>,
+    /// Ours, unchanged, and in no new revision: files, by path, as they were found.
+    pub delete: Vec<(String, Stamp)>,
     /// Directories that we made and that must give way to a file, deepest first, with their modes.
     pub remove_directories: Vec<(String, u32)>,
     /// By position in the new index.
@@ -42,6 +42,10 @@ pub(super) struct Facts<'a> {
 }
 
 impl Plan {
+    pub fn written(&self) -> impl Iterator<Item = u32> {
+        self.replace.iter().chain(&self.create).copied()
+    }
+
     pub fn is_empty(&self) -> bool {
         self.delete.is_empty() && self.make_directories.is_empty() && self.replace.is_empty() && self.create.is_empty()
     }
@@ -51,7 +55,7 @@ pub(super) fn make(facts: &Facts) -> Result<Plan, TreeError> {
     let mut plan = Plan::default();
     let mut desk = Desk::default();
     facts.plan_gone(&mut plan, &mut desk.buffer)?;
-    desk.going = plan.delete.iter().cloned().collect();
+    desk.going = plan.delete.iter().map(|(path, _)| path.clone()).collect();
     let was_of = facts.was.map(|was| join(facts.wants.index, &was.index));
     let roles = facts.was.map(|was| Roles::of(&was.index)).unwrap_or_default();
     for (at, entry) in facts.wants.index.entries.iter().enumerate().skip(1) {
@@ -91,12 +95,12 @@ impl Facts<'_> {
             if entry.kind == EntryKind::Directory || stays {
                 continue;
             }
-            let Some(seen) = self.look(&entry.path)? else { continue };
+            let Some(seen) = look(self.target, &entry.path)? else { continue };
             if seen.kind == SeenKind::Directory {
                 continue;
             }
-            if seen.stamp == was.stamps[at] || self.is_content(&was.index, entry, &seen, buffer)? {
-                plan.delete.push(entry.path.clone());
+            if seen.stamp == was.stamps[at] || is_content(self.target, (&was.index, entry), &seen, buffer)? {
+                plan.delete.push((entry.path.clone(), seen.stamp));
             } else if new_of[at] == NONE {
                 plan.kept.push(entry.path.clone());
             }
@@ -150,20 +154,11 @@ impl Facts<'_> {
         }
         let within = format!("{}/", entry.path);
         for path in self.made.iter().filter(|path| **path == entry.path || path.starts_with(&within)) {
-            if let Some(seen) = self.look(path)?.filter(|seen| seen.kind == SeenKind::Directory) {
+            if let Some(seen) = look(self.target, path)?.filter(|seen| seen.kind == SeenKind::Directory) {
                 plan.remove_directories.push((path.clone(), seen.mode));
             }
         }
         Ok(())
-    }
-
-    fn look(&self, path: &str) -> Result<Option<Seen>, TreeError> {
-        let parent = beneath::open_directory(self.target, parent_of(path));
-        match parent.and_then(|parent| beneath::look(&parent, name_of(path))) {
-            // Somebody has put something else on the way: what is there is not ours.
-            Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP | Errno::XDEV) => Ok(None),
-            other => other.map_err(|errno| TreeError::of("look at", path, errno)),
-        }
     }
 
     fn is_same(&self, at: u32, entry: &Entry, seen: &Seen, buffer: &mut Vec<u8>) -> Result<bool, TreeError> {
@@ -172,7 +167,7 @@ impl Facts<'_> {
             EntryKind::File { .. } => self.wants.looks_right(at, seen) && self.has_attributes(at, entry)?,
             _ => seen.stamp.mtime_ns == entry.mtime_ns && self.wants.has_owner(at, seen),
         };
-        Ok(looks_right && self.is_content(index, entry, seen, buffer)?)
+        Ok(looks_right && is_content(self.target, (index, entry), seen, buffer)?)
     }
 
     fn has_attributes(&self, at: u32, entry: &Entry) -> Result<bool, TreeError> {
@@ -183,25 +178,6 @@ impl Facts<'_> {
         let same = opened.and_then(|file| has_attributes(file, self.wants, at));
         same.map_err(|errno| TreeError::of("read the attributes of", &entry.path, errno))
     }
-
-    /// The same bytes, or a link that says the same; mode and time may differ.
-    fn is_content(&self, index: &Index, entry: &Entry, seen: &Seen, buffer: &mut Vec<u8>) -> Result<bool, TreeError> {
-        let failed = |errno| TreeError::of("read", &entry.path, errno);
-        match &entry.kind {
-            EntryKind::Directory => Ok(false),
-            EntryKind::Link { target } => {
-                let says = beneath::read_link_below(self.target, &entry.path).map_err(failed)?;
-                Ok(seen.kind == SeenKind::Link && says.as_ref() == Some(target))
-            }
-            EntryKind::File { bytes, refs } => {
-                if seen.kind != SeenKind::File || seen.stamp.bytes != *bytes {
-                    return Ok(false);
-                }
-                let file = beneath::open_file(self.target, &entry.path).map_err(failed)?;
-                content::matches(file.as_fd(), index, refs, buffer).map_err(failed)
-            }
-        }
-    }
 }
 
 impl Was<'_> {
@@ -210,6 +186,53 @@ impl Was<'_> {
         was.stamps[place as usize] == seen.stamp
             && role.may_become(wants.role(at))
             && same_entry(&was.index, place, wants.index, at)
+    }
+}
+
+/// A file of ours that is to go is still what the plan found, by its stamp or by its content.
+pub(super) fn is_found(
+    root: BorrowedFd<'_>,
+    was: &Catalog,
+    (path, found): (&str, &Stamp),
+    seen: &Seen,
+) -> Result<bool, TreeError> {
+    if seen.stamp == *found {
+        return Ok(true);
+    }
+    let Some(at) = was.index.find(path) else { return Ok(false) };
+    is_content(root, (&was.index, &was.index.entries[at]), seen, &mut Vec::new())
+}
+
+pub(super) fn look(target: BorrowedFd<'_>, path: &str) -> Result<Option<Seen>, TreeError> {
+    let parent = beneath::open_directory(target, parent_of(path));
+    match parent.and_then(|parent| beneath::look(&parent, name_of(path))) {
+        // Somebody has put something else on the way: what is there is not ours.
+        Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP | Errno::XDEV) => Ok(None),
+        other => other.map_err(|errno| TreeError::of("look at", path, errno)),
+    }
+}
+
+/// The same bytes, or a link that says the same; mode and time may differ.
+fn is_content(
+    root: BorrowedFd<'_>,
+    (index, entry): (&Index, &Entry),
+    seen: &Seen,
+    buffer: &mut Vec<u8>,
+) -> Result<bool, TreeError> {
+    let failed = |errno| TreeError::of("read", &entry.path, errno);
+    match &entry.kind {
+        EntryKind::Directory => Ok(false),
+        EntryKind::Link { target } => {
+            let says = beneath::read_link_below(root, &entry.path).map_err(failed)?;
+            Ok(seen.kind == SeenKind::Link && says.as_ref() == Some(target))
+        }
+        EntryKind::File { bytes, refs } => {
+            if seen.kind != SeenKind::File || seen.stamp.bytes != *bytes {
+                return Ok(false);
+            }
+            let file = beneath::open_file(root, &entry.path).map_err(failed)?;
+            content::matches(file.as_fd(), index, refs, buffer).map_err(failed)
+        }
     }
 }
 

@@ -96,8 +96,12 @@ impl State {
     }
 
     /// What is recorded counts only for the very directory that it was made for.
+    pub fn is_of(&self, node: &Node) -> bool {
+        self.node.as_ref().is_some_and(|known| known.is(node))
+    }
+
     pub fn forget_unless(&mut self, node: &Node) {
-        if !self.node.as_ref().is_some_and(|known| known.is(node)) {
+        if !self.is_of(node) {
             *self = State { serial: self.serial, ..State::new(&self.target) };
             self.node = Some(*node);
         }

@@ -1,8 +1,9 @@
 //! Crash proof: an installation's operations are recorded, cut off after each of them, what was not synced is lost in
-//! several ways, and from every state that this leaves a reader sees the old or the new tree, and the next call makes it
-//! the new one.
+//! several ways, and from every state that this leaves a reader sees the old or the new tree (of a merge: at each path what the one
+//! or the other has there, and all of the one once it is recovered), and the next call makes it the new one.
 
 mod model;
+mod picture;
 pub mod recorder;
 #[path = "../../../tests/tree/support.rs"]
 #[allow(dead_code, reason = "shared with the tests of `tree`")]
@@ -11,15 +12,16 @@ mod support;
 use std::collections::HashMap;
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::sync::Mutex;
 use std::sync::atomic::AtomicBool;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use serde_json::Value;
 
 use crate::tree::catalog::{STAMP_BYTES, open_sealed, pack, sealed, unpack};
-use crate::tree::{Modification, verify};
+use crate::tree::{Modification, Step, recover, verify};
 
 use model::{Data, Laid, Model};
+use picture::Picture;
 use recorder::{Op, Record};
 use support::{CHUNK, MERGE, MIRROR, Revision, Site, Tree, Way, content, install_at, prepare_at};
 
@@ -27,6 +29,7 @@ use support::{CHUNK, MERGE, MIRROR, Revision, Site, Tree, Way, content, install_
 static ALONE: Mutex<()> = Mutex::new(());
 /// Ways in which what was not synced is lost by chance, for each cut.
 const CHANCES: u64 = 3;
+const STAGING: &str = ".tidegate-merge";
 
 /// What a crash does to what was not synced. Within one directory names are lost from the end; what is in one directory
 /// says nothing of another; a file's bytes and its mode and time go by themselves.
@@ -57,6 +60,8 @@ fn revision(number: u64) -> Revision {
     }
     tree = tree.file("same", "same").name("same2", "same").file("holes", vec![0; 9 * CHUNK]).sparse("holes");
     tree = tree.directory(&format!("in-{number}")).file(&format!("in-{number}/x"), "x");
+    tree =
+        if number.is_multiple_of(2) { tree.directory("kind").file("kind/x", "x") } else { tree.file("kind", "kind") };
     tree.revision(number)
 }
 
@@ -173,54 +178,100 @@ fn translate_value(value: &mut Value, laid: &Laid) {
     }
 }
 
-/// Times of directories are moved by laying the state out, and in a merge they are everybody's.
-fn is(folder: &Path, revision: Option<&Revision>, is_merge: bool) -> bool {
+/// Times of directories are moved by laying the state out.
+fn is(folder: &Path, revision: Option<&Revision>) -> bool {
     let Some(revision) = revision else { return !folder.join("target").exists() };
     let found = verify(&folder.join("target"), &revision.index).unwrap();
     let is_directory = |path: &str| folder.join("target").join(path).symlink_metadata().is_ok_and(|meta| meta.is_dir());
-    let wrong = |m: &&crate::tree::Modified| {
-        !(is_directory(&m.path) && (m.what == Modification::Time || (is_merge && m.what == Modification::Mode)))
-    };
-    found.missing.is_empty() && !found.modified.iter().any(|m| wrong(&m)) && (is_merge || found.extra.is_empty())
+    let is_moved = |m: &crate::tree::Modified| is_directory(&m.path) && m.what == Modification::Time;
+    found.missing.is_empty() && found.extra.is_empty() && found.modified.iter().all(is_moved)
 }
 
-/// Records the installation of revision `before + 1` over `before`, and tries every crash of it.
-fn prove(way: Way, before: u64, is_merge: bool) {
-    let _alone = ALONE.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+/// What was there, and what was then done to it.
+struct Recording {
+    base: Model,
+    records: Vec<Record>,
+}
+
+/// `work` in a folder where the revisions up to `before` were installed; `look` is called before and after it.
+fn record<T>(way: Way, before: u64, work: impl FnOnce(&Path), look: impl Fn(&Path) -> T) -> (Recording, [T; 2]) {
     let real = folder();
     fs::create_dir(real.path().join("state")).unwrap();
     (1..=before).for_each(|number| install(real.path(), way, &revision(number)));
-    let base = Model::load(real.path());
+    let (base, old) = (Model::load(real.path()), look(real.path()));
     recorder::start(real.path());
-    install(real.path(), way, &revision(before + 1));
+    work(real.path());
     let records = recorder::stop();
-    assert!(records.len() > 30, "{} operations", records.len());
-    let old = (before > 0).then(|| revision(before));
-    let (mut old_seen, mut new_seen) = (0, 0);
-    for cut in 0..=records.len() {
-        let chances = (0..CHANCES).map(|n| Loss::Chance(cut as u64 * CHANCES + n));
-        for loss in [Loss::Nothing, Loss::Everything, Loss::Bytes].into_iter().chain(chances) {
-            let at = folder();
-            let laid = crashed(&base, &records, cut, loss).lay_out(at.path());
-            translate(at.path(), &laid);
-            let what =
-                || format!("{loss:?} after {cut} of {}: {:?}", records.len(), records[..cut].last().map(|r| &r.op));
-            let new = revision(before + 1);
-            let (is_old, is_new) = (is(at.path(), old.as_ref(), is_merge), is(at.path(), Some(&new), is_merge));
-            assert!(is_merge || is_old || is_new, "a reader sees neither: {}", what());
-            (old_seen, new_seen) = (old_seen + u32::from(is_old), new_seen + u32::from(is_new));
-            if is_merge
-                && !is_new
-                && let Some(old) = &old
-            {
-                install(at.path(), way, old);
-                assert!(is(at.path(), Some(old), true), "not undone: {}", what());
+    assert!(records.len() > 20, "{} operations", records.len());
+    (Recording { base, records }, [old, look(real.path())])
+}
+
+impl Recording {
+    /// Cuts it off everywhere and loses in every way what was not synced; `proof` gets a folder and its story.
+    fn crash_everywhere(&self, mut proof: impl FnMut(&Path, &str)) {
+        for cut in 0..=self.records.len() {
+            let chances = (0..CHANCES).map(|n| Loss::Chance(cut as u64 * CHANCES + n));
+            for loss in [Loss::Nothing, Loss::Everything, Loss::Bytes].into_iter().chain(chances) {
+                let at = folder();
+                let laid = crashed(&self.base, &self.records, cut, loss).lay_out(at.path());
+                translate(at.path(), &laid);
+                let last = self.records[..cut].last().map(|record| &record.op);
+                proof(at.path(), &format!("{loss:?} after {cut} of {}: {last:?}", self.records.len()));
             }
-            install(at.path(), way, &new);
-            assert!(is(at.path(), Some(&new), is_merge), "not finished: {}", what());
         }
     }
+}
+
+/// Records the installation of revision `before + 1` over `before`, and tries every crash of it.
+fn prove_mirror(before: u64) {
+    let _alone = alone();
+    let (old, new) = ((before > 0).then(|| revision(before)), revision(before + 1));
+    let (recording, _) = record(MIRROR, before, |real| install(real, MIRROR, &new), |_| ());
+    let (mut old_seen, mut new_seen) = (0, 0);
+    recording.crash_everywhere(|at, what| {
+        let (is_old, is_new) = (is(at, old.as_ref()), is(at, Some(&new)));
+        assert!(is_old || is_new, "a reader sees neither: {what}");
+        (old_seen, new_seen) = (old_seen + u32::from(is_old), new_seen + u32::from(is_new));
+        install(at, MIRROR, &new);
+        assert!(is(at, Some(&new)), "not finished: {what}");
+    });
     assert!(old_seen > 10 && new_seen > 3, "{old_seen} {new_seen}");
+}
+
+/// Records a merge over the first revision and tries every crash of it. Gives how often it ended in the old and in the new tree.
+fn prove_merge(work: impl FnOnce(&Path, &Revision)) -> (u32, u32) {
+    let _alone = alone();
+    let new = revision(2);
+    let look = |at: &Path| Picture::of(&at.join("target"), STAGING);
+    let (recording, [old_shown, _]) = record(MERGE, 1, |real| work(real, &new), look);
+    let new_shown = shown_when_merged(&new, look);
+    let (mut old_seen, mut new_seen) = (0, 0);
+    recording.crash_everywhere(|at, what| {
+        let shown = look(at);
+        let wrong = shown.of_neither(&old_shown, &new_shown);
+        assert!(wrong.is_empty(), "a reader sees what neither revision has at {wrong:?}: {what}");
+        assert!(recover(&at.join("target"), &at.join("state")).unwrap(), "{what}");
+        let shown = look(at);
+        let (not_old, not_new) = (shown.of_neither(&old_shown, &old_shown), shown.of_neither(&new_shown, &new_shown));
+        assert!(
+            not_old.is_empty() || not_new.is_empty(),
+            "mixed when it is recovered: {not_old:?} {not_new:?}: {what}"
+        );
+        (old_seen, new_seen) = (old_seen + u32::from(not_old.is_empty()), new_seen + u32::from(not_new.is_empty()));
+        install(at, MERGE, &new);
+        assert!(look(at) == new_shown, "not finished: {what}");
+    });
+    (old_seen, new_seen)
+}
+
+fn shown_when_merged(revision: &Revision, look: impl Fn(&Path) -> Picture) -> Picture {
+    let real = folder();
+    install(real.path(), MERGE, revision);
+    look(real.path())
+}
+
+fn alone() -> MutexGuard<'static, ()> {
+    ALONE.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 fn prepare(folder: &Path, revision: &Revision) -> bool {
@@ -230,48 +281,44 @@ fn prepare(folder: &Path, revision: &Revision) -> bool {
 
 #[test]
 fn every_crash_of_making_the_standby_tree_ahead_leaves_the_target_and_is_no_obstacle() {
-    let _alone = ALONE.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-    let real = folder();
-    fs::create_dir(real.path().join("state")).unwrap();
+    let _alone = alone();
     let (one, two) = (revision(1), revision(2));
-    install(real.path(), MIRROR, &one);
-    let base = Model::load(real.path());
-    recorder::start(real.path());
-    assert!(prepare(real.path(), &one));
-    let records = recorder::stop();
-    assert!(records.len() > 20, "{} operations", records.len());
-    for cut in 0..=records.len() {
-        let chances = (0..CHANCES).map(|n| Loss::Chance(cut as u64 * CHANCES + n));
-        for loss in [Loss::Nothing, Loss::Everything, Loss::Bytes].into_iter().chain(chances) {
-            let at = folder();
-            let laid = crashed(&base, &records, cut, loss).lay_out(at.path());
-            translate(at.path(), &laid);
-            let what = || format!("{loss:?} after {cut}: {:?}", records[..cut].last().map(|record| &record.op));
-            assert!(is(at.path(), Some(&one), false), "the target changed: {}", what());
-            prepare(at.path(), &one);
-            assert!(is(at.path(), Some(&one), false), "the target changed: {}", what());
-            install(at.path(), MIRROR, &two);
-            assert!(is(at.path(), Some(&two), false), "not installed: {}", what());
-        }
-    }
+    let (recording, _) = record(MIRROR, 1, |real| assert!(prepare(real, &one)), |_| ());
+    recording.crash_everywhere(|at, what| {
+        assert!(is(at, Some(&one)), "the target changed: {what}");
+        prepare(at, &one);
+        assert!(is(at, Some(&one)), "the target changed: {what}");
+        install(at, MIRROR, &two);
+        assert!(is(at, Some(&two)), "not installed: {what}");
+    });
 }
 
 #[test]
 fn every_crash_of_a_first_mirror_leaves_nothing_or_all() {
-    prove(MIRROR, 0, false);
+    prove_mirror(0);
 }
 
 #[test]
 fn every_crash_of_a_mirror_that_links_leaves_the_old_or_the_new_tree() {
-    prove(MIRROR, 1, false);
+    prove_mirror(1);
 }
 
 #[test]
 fn every_crash_of_a_mirror_that_changes_the_standby_tree_leaves_the_old_or_the_new_tree() {
-    prove(MIRROR, 2, false);
+    prove_mirror(2);
 }
 
 #[test]
-fn every_crash_of_a_merge_can_be_undone_and_done() {
-    prove(MERGE, 1, true);
+fn every_crash_of_a_merge_leaves_old_or_new_files_and_is_recovered_to_the_old_or_the_new_tree() {
+    let (old, new) = prove_merge(|real, two| install(real, MERGE, two));
+    assert!(old > 10 && new > 3, "{old} {new}");
+}
+
+#[test]
+fn every_crash_while_a_merge_is_undone_leaves_old_or_new_files_and_is_recovered_to_the_old_tree() {
+    let (old, new) = prove_merge(|real, two| {
+        let fails = |step| if step == Step::Swapped { Err(std::io::ErrorKind::Other.into()) } else { Ok(()) };
+        install_at(&real.join("target"), &real.join("state"), &Site::new(), MERGE, two, &fails).unwrap_err();
+    });
+    assert!(old > 10 && new == 0, "{old} {new}");
 }

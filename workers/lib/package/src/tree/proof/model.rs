@@ -113,9 +113,9 @@ impl Model {
     fn make(&mut self, record: &Record, path: &Path, kind: Kind, mode: u32) -> Option<()> {
         let stamp = record.stamp?;
         if let Some(at) = self.find(path) {
-            // A file that is emptied to be written again.
-            self.things[at].kind = kind;
-            return Some(());
+            // A file that is emptied to be written again; anything else cannot be made where something stands.
+            let is_emptied = matches!((&kind, &self.things[at].kind), (Kind::File(_), Kind::File(_)));
+            return is_emptied.then(|| self.things[at].kind = kind);
         }
         let at = self.things.len();
         self.things.push(Thing { kind, mode, mtime_ns: stamp.mtime_ns, stamp, node: record.node });
