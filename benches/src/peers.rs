@@ -93,9 +93,19 @@ pub fn restic(room: &Path, on_s3: bool, v1: &Path, v2: &Path, table: &mut Table)
         command
     };
     let restore = |target: &str| restic(&["restore", "latest", &format!("--target={target}")]);
-    backups(Backups { tool, room, backup: &|| restic(&["backup", "."]), restore: &restore, v1, v2 }, table, || {
-        child(&mut restic(&["init"])).map(drop)
-    })
+    backups(
+        Backups {
+            tool,
+            room,
+            backup: &|| restic(&["backup", "."]),
+            restore: &restore,
+            restores_over_old: false,
+            v1,
+            v2,
+        },
+        table,
+        || child(&mut restic(&["init"])).map(drop),
+    )
 }
 
 /// A path of its own in the bucket that the environment names.
@@ -119,7 +129,15 @@ pub fn rustic(room: &Path, v1: &Path, v2: &Path, table: &mut Table) -> anyhow::R
     };
     let restore = |target: &str| rustic(&["restore", "latest", target]);
     backups(
-        Backups { tool: "rustic", room, backup: &|| rustic(&["backup", "."]), restore: &restore, v1, v2 },
+        Backups {
+            tool: "rustic",
+            room,
+            backup: &|| rustic(&["backup", "."]),
+            restore: &restore,
+            restores_over_old: true,
+            v1,
+            v2,
+        },
         table,
         || child(&mut rustic(&["init"])).map(drop),
     )
@@ -132,12 +150,14 @@ struct Backups<'a> {
     /// Of the folder that it runs in.
     backup: &'a dyn Fn() -> Command,
     restore: &'a dyn Fn(&str) -> Command,
+    /// Over a tree that is there: restic fails at links that are.
+    restores_over_old: bool,
     v1: &'a Path,
     v2: &'a Path,
 }
 
 fn backups(with: Backups, table: &mut Table, init: impl Fn() -> anyhow::Result<()>) -> anyhow::Result<()> {
-    let Backups { tool, room, backup, restore, v1, v2 } = with;
+    let Backups { tool, room, backup, restore, restores_over_old, v1, v2 } = with;
     std::fs::create_dir_all(room)?;
     let (source, target, repository) = (room.join("source"), room.join("target"), room.join("repository"));
     crate::data::copy(v1, &source)?;
@@ -160,8 +180,10 @@ fn backups(with: Backups, table: &mut Table, init: impl Fn() -> anyhow::Result<(
     crate::data::same_but_for_directory_times(&source, &target)?;
     crate::data::update(v2, &source)?;
     publish("publish v2", table)?;
-    sync()?;
-    table.add(tool, "deliver v2", child(&mut restore(target.to_str().context("a path that is no UTF-8")?))?);
+    if restores_over_old {
+        sync()?;
+        table.add(tool, "deliver v2", child(&mut restore(target.to_str().context("a path that is no UTF-8")?))?);
+    }
     Ok(())
 }
 

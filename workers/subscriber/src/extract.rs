@@ -16,6 +16,7 @@ use crate::fetch::{Fetch, Order};
 use crate::halt::{Halt, blocking, to_end};
 use crate::recovery;
 use crate::site::Site;
+use crate::space;
 use crate::store::{FrameRef, Store};
 use crate::target;
 
@@ -88,13 +89,11 @@ async fn wait_for_release(wait: Duration, context: &Context) -> Result<(), Halt>
 
 /// Brings what the store lacks from where the distribution's newest send took it.
 async fn fetch_lacking(site: &Site, task: &ExtractTask, context: &Context) -> Result<Manifest, Halt> {
-    let terms = site.orders.terms();
     let sources = site.journal.sources_of(task.store).await?;
     let order = Order {
         id: task.store,
         revision: task.revision,
-        sources: site.sources.open(&sources, Priority::default(), terms.silence),
-        floor: terms.floor,
+        sources: site.sources.open(&sources, Priority::default(), site.orders.silence()),
         before: Vec::new(),
         for_children: site.orders.has_children(),
     };
@@ -134,9 +133,13 @@ async fn install(
     tokio::pin!(work);
     let mut stop = Box::pin(to_end(context));
     let mut stopping = false;
+    let mut shortage = None;
     loop {
         tokio::select! {
-            installed = &mut work => return installed,
+            installed = &mut work => return match (installed, shortage) {
+                (Ok(Err(TreeError::Cancelled)), Some(shortage)) => Err(shortage),
+                (installed, _) => installed,
+            },
             () = &mut stop, if !stopping => {
                 cancel.store(true, Relaxed);
                 stopping = true;
@@ -144,6 +147,11 @@ async fn install(
             () = tokio::time::sleep(LOOK_EVERY) => {}
         }
         show(&progress, &context.progress);
+        // Who writes nothing takes no room from anybody.
+        if !stopping && shortage.is_none() && progress.bytes.load(Relaxed) > 0 {
+            shortage = space::shortage(target, &site.depot.floor);
+            cancel.store(shortage.is_some(), Relaxed);
+        }
     }
 }
 
@@ -158,6 +166,7 @@ struct Extraction {
     state_dir: PathBuf,
     index: Arc<Index>,
     store: Arc<Store>,
+    floor: u64,
 }
 
 impl Extraction {
@@ -168,6 +177,7 @@ impl Extraction {
             state_dir: target::state_dir(&site.work_dir, task.store, target),
             index: manifest.index.clone(),
             store: site.depot.store.clone(),
+            floor: site.depot.floor.bytes(),
         }
     }
 
@@ -189,6 +199,7 @@ impl Extraction {
             adopt: self.task.adopt,
             pin: self.task.pin,
             unchanged: self.task.unchanged,
+            floor: self.floor,
             cancel,
             progress,
             observe,

@@ -23,6 +23,7 @@ pub mod serve;
 mod site;
 mod slots;
 mod sources;
+mod space;
 mod standby;
 pub mod store;
 mod target;

@@ -6,6 +6,7 @@ use blobs::Pace;
 use schemas::Settings;
 
 use crate::serve::Outflow;
+use crate::space::Floor;
 
 /// Shared by its clones. Until settings have come, nothing is limited.
 #[derive(Debug, Clone, Default)]
@@ -13,6 +14,7 @@ pub struct SiteLimits {
     /// Of all that this site reads from others: its own jobs' content, and what it reads through for its children.
     pub rate_in: Arc<Pace>,
     pub outflow: Outflow,
+    pub floor: Floor,
 }
 
 impl SiteLimits {
@@ -20,5 +22,6 @@ impl SiteLimits {
     pub fn put(&self, settings: &Settings) {
         self.rate_in.set(settings.rate_in);
         self.outflow.set(settings.rate_out, settings.concurrent_relays);
+        self.floor.set(settings.free_space_floor.unwrap_or(0));
     }
 }

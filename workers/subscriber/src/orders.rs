@@ -31,13 +31,6 @@ pub struct InForce {
     pub forgets: u64,
 }
 
-/// What a transfer needs of the settings.
-#[derive(Debug, Clone, Copy)]
-pub struct Terms {
-    pub silence: Duration,
-    pub floor: u64,
-}
-
 pub struct Orders {
     journal: Journal,
     in_force: watch::Sender<InForce>,
@@ -77,13 +70,10 @@ impl Orders {
         self.in_force.borrow().settings.clone()
     }
 
-    pub fn terms(&self) -> Terms {
-        let settings = self.settings();
-        let seconds = settings.as_ref().map_or(CONNECT_TIMEOUT_S, |s| s.connect_timeout_s);
-        Terms {
-            silence: Duration::from_secs(seconds.clamp(1, CONNECT_TIMEOUT_S_MAX).into()),
-            floor: settings.and_then(|s| s.free_space_floor).unwrap_or(0),
-        }
+    /// After so long without a byte a source is given up.
+    pub fn silence(&self) -> Duration {
+        let seconds = self.settings().map_or(CONNECT_TIMEOUT_S, |s| s.connect_timeout_s);
+        Duration::from_secs(seconds.clamp(1, CONNECT_TIMEOUT_S_MAX).into())
     }
 
     pub fn has_children(&self) -> bool {

@@ -26,7 +26,7 @@ use crate::own_process;
 use crate::presence::PresenceLoop;
 use crate::recovery;
 use crate::retention::Retention;
-use crate::serve::{self, Outflow, ServeConfig, Serving, Upstreams};
+use crate::serve::{self, ServeConfig, Serving, Upstreams};
 use crate::site::{Site, machine};
 use crate::slots::Slots;
 use crate::sources::{Asker, SourceBook};
@@ -109,7 +109,7 @@ struct Opened {
     journal: Journal,
     orders: Arc<Orders>,
     children: serve::Children,
-    outflow: Outflow,
+    limits: SiteLimits,
     upstreams: Upstreams,
     site: Arc<Site>,
     key: SiteKey,
@@ -128,9 +128,9 @@ impl Opened {
         let asker = Asker { site: config.name.clone(), key: key.clone() };
         let sources = SourceBook::new(asker, origin, config.retries.tries_per_source, limits.rate_in.clone());
         let upstreams = Upstreams::default();
-        upstreams.set_default(sources.open(&[ContentSource::ORIGIN], Priority::default(), orders.terms().silence));
+        upstreams.set_default(sources.open(&[ContentSource::ORIGIN], Priority::default(), orders.silence()));
         for (store, list) in journal.sources().await? {
-            upstreams.set(store, sources.open(&list, Priority::default(), orders.terms().silence));
+            upstreams.set(store, sources.open(&list, Priority::default(), orders.silence()));
         }
         let site = Arc::new(Site {
             journal: journal.clone(),
@@ -140,6 +140,7 @@ impl Opened {
             depot: Depot {
                 store: Arc::new(Store::open(dir.join(STORE_FOLDER))?.keep_served(config.served_kept)),
                 folder: dir.clone(),
+                floor: limits.floor.clone(),
                 retries: config.retries,
                 observe: config.observe.clone(),
             },
@@ -148,7 +149,7 @@ impl Opened {
             work_dir: dir.clone(),
             machine: machine(config),
         });
-        Ok(Opened { journal, orders, children, outflow: limits.outflow, upstreams, site, key })
+        Ok(Opened { journal, orders, children, limits, upstreams, site, key })
     }
 
     async fn serve(&self, config: &Config, stop: CancellationToken) -> Result<Option<Serving>, SiteError> {
@@ -157,7 +158,8 @@ impl Opened {
             listen,
             name: config.name.clone(),
             limits: Default::default(),
-            outflow: self.outflow.clone(),
+            outflow: self.limits.outflow.clone(),
+            floor: self.limits.floor.clone(),
         };
         let store = self.site.depot.store.clone();
         Ok(Some(serve::serve(serve_config, store, self.children.clone(), self.upstreams.clone(), stop).await?))

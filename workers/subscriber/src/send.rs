@@ -27,14 +27,12 @@ pub async fn run(
     context.progress.step("download");
     site.journal.note_step(job, "download").await?;
     site.journal.note_sources(task.store, &task.sources).await?;
-    let terms = site.orders.terms();
-    let sources = site.sources.open(&task.sources, task.priority, terms.silence);
+    let sources = site.sources.open(&task.sources, task.priority, site.orders.silence());
     site.upstreams.set(task.store, sources.clone());
     let order = Order {
         id: task.store,
         revision: task.revision,
         sources,
-        floor: terms.floor,
         before: before.sources.clone(),
         for_children: site.orders.has_children(),
     };

@@ -28,6 +28,8 @@ use tokio_util::sync::CancellationToken;
 
 use crate::store::Store;
 
+pub use crate::space::Floor;
+
 pub use children::{Children, InvalidChildKey};
 pub use outflow::Outflow;
 #[doc(hidden)]
@@ -46,6 +48,8 @@ pub struct ServeConfig {
     pub limits: ServeLimits,
     /// How many children, and how fast: changes while it serves.
     pub outflow: Outflow,
+    /// What must stay free where the store lies: changes too.
+    pub floor: Floor,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -98,7 +102,7 @@ pub async fn serve(
     let served = Served::default();
     let acceptor = Acceptor {
         gate: Gate::new(config.name, children),
-        content: Content::new(store, upstreams, served.clone()),
+        content: Content::new(store, upstreams, served.clone(), config.floor),
         limits: config.limits,
         outflow: config.outflow,
     };

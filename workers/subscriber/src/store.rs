@@ -27,6 +27,7 @@ use bytes::{Bytes, BytesMut};
 use package::Index;
 use schemas::{Digest, StoreId};
 
+use crate::space;
 use calls::Disk;
 use frames::PackFrames;
 pub use sweep::Swept;
@@ -81,9 +82,13 @@ impl StoreError {
         move |source| StoreError::Io { path: path.to_owned(), source }
     }
 
+    pub fn is_full(&self) -> bool {
+        matches!(self, StoreError::Io { source, .. } if space::is_full(source))
+    }
+
     pub fn code(&self) -> &'static str {
         match self {
-            StoreError::Io { source, .. } if source.kind() == ErrorKind::StorageFull => "store-full",
+            StoreError::Io { .. } if self.is_full() => "store-full",
             StoreError::Io { .. } => "store-unusable",
             StoreError::Damaged { .. } => "object-corrupt",
             StoreError::DamagedFrame { .. } => "chunk-corrupt",
@@ -147,6 +152,10 @@ impl Store {
     /// What a child asked for stays this long after.
     pub fn keep_served(self, served_kept: Duration) -> Store {
         Store { served_kept, ..self }
+    }
+
+    pub fn root(&self) -> &Path {
+        &self.root
     }
 
     /// Takes a frame that is what the index says, and nothing else. Durable after the next `flush`.

@@ -3,12 +3,13 @@
 mod fixture;
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 use std::time::Duration;
 
 use fixture::gate::{gate, gate_at, wait_until};
 use fixture::origin::{Published, tree};
 use fixture::*;
-use schemas::{Control, Event, ExtractOutcome, JobMessage, QueueName, Task};
+use schemas::{Control, Event, ExtractOutcome, JobMessage, QueueName, Settings, Task};
 
 /// Revision 1 of a small tree.
 async fn published(world: &World) -> Published {
@@ -503,6 +504,61 @@ async fn a_job_that_would_go_below_the_free_space_floor_fails_early_with_the_fig
     let report = world.end_of(job("a")).await;
     assert_eq!(failed(&report).code, "free-space-floor");
     assert!(failed(&report).message.contains(&(1u64 << 60).to_string()));
+    site.stop().await;
+}
+
+async fn set_floor(world: &World, version: u64, floor: u64) {
+    world.control(&Control::Settings(Settings { free_space_floor: Some(floor), ..world.settings(version) })).await;
+    while world.presence().await.settings_version != version {}
+}
+
+#[tokio::test]
+async fn an_extract_that_would_go_below_the_floor_fails_before_it_writes_with_the_target_and_the_figures() {
+    let mut world = World::new().await;
+    let v1 = published(&world).await;
+    let site = world.start();
+    world.subscribe().await;
+    world.publish(&send("a", 1, v1.store, v1.revision)).await;
+    sent(&world.end_of(job("a")).await);
+    set_floor(&world, 2, 1 << 60).await;
+    world.publish(&send_then_extract("b", 2, v1.store, v1.revision)).await;
+    let fault = failed(&world.end_of(job("b-extract")).await).clone();
+    assert_eq!((fault.code.as_str(), fault.permanent), ("free-space-floor", false));
+    let (target, needed) = (world.target().to_string_lossy().into_owned(), (20 * 20_000).to_string());
+    let figures = [&target, &needed, &(1u64 << 60).to_string()];
+    assert!(figures.iter().all(|figure| fault.message.contains(*figure)), "{fault}");
+    assert!(!world.target().exists());
+    site.stop().await;
+}
+
+#[tokio::test]
+async fn an_extract_ends_when_the_room_falls_below_the_floor_while_it_writes() {
+    let mut world = World::new().await;
+    let v1 = world.origin().publish(1, &tree(&world.path("v1"), 400, 1_000, 1), None).await;
+    let (gate, hold) = gate_at("file");
+    let mut config = world.config();
+    let files = AtomicU32::new(0);
+    config.observe = Some(Arc::new(move |step| {
+        if step == "file" && files.fetch_add(1, Relaxed) > 0 {
+            hold(step)?;
+            // A slow disk: some seconds for all of them.
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        Ok(())
+    }));
+    let site = world.start_with(config);
+    world.subscribe().await;
+    world.publish(&send_then_extract("a", 1, v1.store, v1.revision)).await;
+    gate.reached("file").await;
+    set_floor(&world, 2, 1 << 60).await;
+    gate.open();
+    let fault = failed(&world.end_of(job("a-extract")).await).clone();
+    assert_eq!((fault.code.as_str(), fault.permanent), ("free-space-floor", false));
+    assert!(!world.target().exists());
+    set_floor(&world, 3, 0).await;
+    world.publish(&send_then_extract("b", 2, v1.store, v1.revision)).await;
+    extracted(&world.end_of(job("b-extract")).await);
+    assert_eq!(content(&world.target()), content(&v1.tree), "it goes on when there is room");
     site.stop().await;
 }
 

@@ -169,6 +169,19 @@ async fn a_parent_that_refuses_its_child_is_passed_by() {
 }
 
 #[tokio::test]
+async fn a_parent_without_room_is_passed_by_for_what_it_lacks() {
+    let mut tiers = Tiers::start(true).await;
+    let settings = Settings { subscriber: region(), free_space_floor: Some(1 << 60), ..tiers.world.settings(2) };
+    let control = serde_json::to_vec(&Control::Settings(settings)).unwrap();
+    tiers.world.post(QueueName::Control(region()), control).await;
+    while tiers.world.presence_of(&region()).await.settings_version != 2 {}
+    let result = tiers.send_to_child().await;
+    assert_eq!(Tiers::sources(&result), ["origin"]);
+    assert!(!tiers.world.path("region/store").join(tiers.v1.header_key().to_string()).exists());
+    tiers.stop().await;
+}
+
+#[tokio::test]
 async fn a_parent_that_is_down_is_passed_by() {
     let Tiers { mut world, v1, parent, child, parent_url } = Tiers::start(true).await;
     parent.stop().await;

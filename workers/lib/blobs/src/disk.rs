@@ -119,13 +119,15 @@ impl Blobs for DiskBlobs {
     }
 }
 
+/// A file, and what is read of it at a time.
+type Opened = (Arc<File>, Vec<Vec<Range<u64>>>);
+
 impl Folder {
     fn path(&self, key: &Key) -> PathBuf {
         self.root.join(key.to_string())
     }
 
-    /// The file, and what is read of it at a time.
-    fn open_extent(&self, key: Key, extent: Extent) -> Result<(Arc<File>, Vec<Vec<Range<u64>>>), BlobError> {
+    fn open_extent(&self, key: Key, extent: Extent) -> Result<Opened, BlobError> {
         let (file, bytes) = self.open(key)?;
         let ranges = match extent {
             Extent::Whole { bytes_max } if bytes > bytes_max => {
@@ -198,6 +200,15 @@ impl Folder {
         Ok(found)
     }
 
+    /// What is free, in words.
+    fn room(&self) -> String {
+        let place = self.root.display();
+        match rustix::fs::statvfs(&self.root) {
+            Ok(stat) => format!("{} bytes are free in {place}", stat.f_bavail.saturating_mul(stat.f_frsize)),
+            Err(fault) => format!("what is free in {place} is not known ({fault})"),
+        }
+    }
+
     fn stores(&self) -> io::Result<Vec<StoreId>> {
         let mut found = Vec::new();
         for entry in fs::read_dir(&self.root)? {
@@ -210,6 +221,10 @@ impl Folder {
     fn fault(&self, key: Key, fault: io::Error) -> BlobError {
         let (source_name, reason) = (self.name.clone(), fault.to_string());
         match fault.kind() {
+            ErrorKind::StorageFull | ErrorKind::QuotaExceeded => {
+                let reason = format!("{reason}; {}: make room", self.room());
+                BlobError::Transient { key, source_name, reason }
+            }
             ErrorKind::NotFound => BlobError::Absent { key, source_name },
             ErrorKind::PermissionDenied => BlobError::Refused { key, source_name, reason },
             ErrorKind::UnexpectedEof => BlobError::Damaged { key, source_name, reason },
@@ -245,5 +260,38 @@ mod tests {
         let fault = blobs.put(&key, Bytes::from_static(b"body")).await.unwrap_err();
         assert!(matches!(fault, BlobError::Permanent { .. }), "{fault}");
         assert_eq!(fs::read_dir(root.path().join(UNFINISHED)).unwrap().count(), 0);
+    }
+
+    /// On a file system of 1 MiB of its own, in a mount namespace of its own.
+    #[test]
+    fn a_full_disk_is_a_fault_of_the_moment_with_what_is_free() {
+        const INSIDE: &str = "TIDEGATE_BLOBS_SMALL_DISK";
+        if let Ok(folder) = std::env::var(INSIDE) {
+            return full_disk(folder.as_ref());
+        }
+        let folder = tempfile::tempdir().unwrap();
+        let script = "mount -t tmpfs -o size=1m tmpfs \"$1\" && exec \"$2\" --exact \"$3\" --nocapture";
+        let run = |arguments: &[&str]| {
+            let mut command = std::process::Command::new("unshare");
+            command.args(arguments).args(["sh", "-c", script, "sh"]).arg(folder.path());
+            command.arg(std::env::current_exe().unwrap());
+            command.arg("disk::tests::a_full_disk_is_a_fault_of_the_moment_with_what_is_free");
+            command.env(INSIDE, folder.path()).output().unwrap()
+        };
+        let output = run(&["--map-root-user", "--mount"]);
+        let output = if output.status.success() { output } else { run(&["--mount"]) };
+        let text = String::from_utf8_lossy(&output.stderr).into_owned() + &String::from_utf8_lossy(&output.stdout);
+        assert!(text.contains("DISK-FULL-SEEN"), "needs user namespaces or root to mount a small disk: {text}");
+    }
+
+    fn full_disk(folder: &std::path::Path) {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        let blobs = DiskBlobs::open(folder).unwrap();
+        let (large, small) = (Bytes::from(vec![7; 2 << 20]), Bytes::from_static(b"small"));
+        let key = |body: &Bytes| Key::pack(StoreId(Uuid::nil()), Digest::of(body));
+        let fault = runtime.block_on(blobs.put(&key(&large), large.clone())).unwrap_err();
+        assert!(fault.is_transient() && fault.to_string().contains("bytes are free in"), "{fault}");
+        runtime.block_on(blobs.put(&key(&small), small.clone())).expect("what was begun is gone again");
+        println!("DISK-FULL-SEEN");
     }
 }

@@ -64,13 +64,24 @@ pub trait ReadBlobs: Send + Sync + 'static {
 
     /// Parts of one object, in the order asked for, each exactly as long as asked for. Ranges are not empty.
     async fn get_ranges(&self, key: &Key, ranges: &[Range<u64>]) -> Result<Vec<Bytes>, BlobError> {
+        match self.get_parts(key, ranges).await {
+            (parts, None) => Ok(parts),
+            (_, Some(fault)) => Err(fault),
+        }
+    }
+
+    /// The same, up to a fault.
+    async fn get_parts(&self, key: &Key, ranges: &[Range<u64>]) -> (Vec<Bytes>, Option<BlobError>) {
         let mut cutter = Cutter::new(ranges.iter().map(|range| range.end.saturating_sub(range.start)));
         let mut pieces = self.read(key, Extent::Ranges(ranges.to_vec()));
         let mut parts = Vec::with_capacity(ranges.len());
-        while let Some(piece) = pieces.try_next().await? {
-            parts.extend(cutter.take(piece));
+        loop {
+            match pieces.try_next().await {
+                Ok(Some(piece)) => parts.extend(cutter.take(piece)),
+                Ok(None) => return (parts, None),
+                Err(fault) => return (parts, Some(fault)),
+            }
         }
-        Ok(parts)
     }
 }
 

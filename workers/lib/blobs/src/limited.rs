@@ -61,6 +61,7 @@ impl<B: ReadBlobs> ReadBlobs for Limited<B> {
 }
 
 #[cfg(test)]
+#[allow(clippy::single_range_in_vec_init, reason = "one range is what is meant")]
 mod tests {
     use std::time::Duration;
 

@@ -162,6 +162,8 @@ impl RelayBlobs {
             StatusCode::REQUEST_TIMEOUT | StatusCode::TOO_MANY_REQUESTS => {
                 BlobError::Transient { key, source_name, reason }
             }
+            // It has no room for what it would have to fetch itself; what it holds it gives.
+            StatusCode::INSUFFICIENT_STORAGE => BlobError::Permanent { key, source_name, reason },
             status if status.is_server_error() => BlobError::Transient { key, source_name, reason },
             _ => BlobError::Permanent { key, source_name, reason },
         }

@@ -65,7 +65,10 @@ impl<'a, B: ReadBlobs, F: FnMut(BlobError) -> Result<Duration, BlobError>> Readi
         let ranges = match &self.extent {
             extent if self.given == 0 => return Ok(Some(extent.clone())),
             Extent::Ranges(ranges) => span::rest(ranges, self.given),
-            Extent::Whole { bytes_max } => span::rest(&[0..self.length(*bytes_max).await?], self.given),
+            Extent::Whole { bytes_max } => {
+                let whole = 0..self.length(*bytes_max).await?;
+                span::rest(std::slice::from_ref(&whole), self.given)
+            }
         };
         Ok((!ranges.is_empty()).then_some(Extent::Ranges(ranges)))
     }
@@ -82,6 +85,7 @@ impl<'a, B: ReadBlobs, F: FnMut(BlobError) -> Result<Duration, BlobError>> Readi
 }
 
 #[cfg(test)]
+#[allow(clippy::single_range_in_vec_init, reason = "one range is what is meant")]
 mod tests {
     use std::ops::Range;
     use std::sync::Mutex;

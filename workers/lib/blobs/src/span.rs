@@ -58,6 +58,7 @@ pub fn total_bytes(ranges: &[Range<u64>]) -> Option<u64> {
 }
 
 #[cfg(test)]
+#[allow(clippy::single_range_in_vec_init, reason = "one range is what is meant")]
 mod tests {
     use super::*;
 

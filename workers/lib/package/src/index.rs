@@ -98,6 +98,14 @@ impl Index {
         self.entries.binary_search_by(|entry| entry.path.as_str().cmp(path)).ok()
     }
 
+    /// What an entry takes on a disk, as far as that is known: a sparse file takes what it takes.
+    pub fn room_bytes(&self, at: u32) -> u64 {
+        match self.entries[at as usize].kind {
+            EntryKind::File { bytes, .. } if !self.extras.is_sparse(at) => bytes,
+            _ => 0,
+        }
+    }
+
     /// The positions in `chunks` that lie in a frame: they stand together, in order of their offsets.
     pub fn chunks_in(&self, frame: u32) -> Range<usize> {
         let start = self.chunks.partition_point(|chunk| chunk.frame < frame);

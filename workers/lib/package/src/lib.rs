@@ -22,6 +22,7 @@ pub mod index_codec;
 pub mod limits;
 pub mod patch;
 pub mod paths;
+pub mod room;
 pub mod source_error;
 pub mod tree;
 pub mod walk;

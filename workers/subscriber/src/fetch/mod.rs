@@ -5,7 +5,6 @@ mod frames;
 pub mod manifest;
 mod patched;
 mod patched_frames;
-mod space;
 mod supply;
 #[cfg(test)]
 mod tests;
@@ -20,11 +19,12 @@ use blobs::{Key, ReadBlobs};
 use bytes::Bytes;
 use package::Index;
 use package::tree::Held;
-use schemas::{Fault, RevisionRef, SourceBytes, StoreId};
+use schemas::{RevisionRef, SourceBytes, StoreId};
 use worker::Context;
 
 use crate::config::{Retries, StepHook};
 use crate::halt::{Halt, blocking, is_to_end, stopped, to_end};
+use crate::space::{self, Floor};
 use crate::store::{Store, StoreError};
 use manifest::Manifest;
 use supply::Supply;
@@ -36,6 +36,8 @@ pub struct Depot {
     pub store: Arc<Store>,
     /// Where the store lies.
     pub folder: PathBuf,
+    /// What must stay free there, and where trees stand.
+    pub floor: Floor,
     pub retries: Retries,
     pub observe: Option<StepHook>,
 }
@@ -46,8 +48,6 @@ pub struct Order {
     pub revision: RevisionRef,
     /// In the order in which they are asked.
     pub sources: Vec<Arc<dyn ReadBlobs>>,
-    /// Bytes that must stay free.
-    pub floor: u64,
     /// What the sources gave before a restart.
     pub before: Vec<SourceBytes>,
     /// Patches are kept: children will ask for them.
@@ -77,7 +77,6 @@ pub struct Fetch<'a> {
     depot: &'a Depot,
     id: StoreId,
     revision: RevisionRef,
-    floor: u64,
     supply: Supply,
     for_children: bool,
     context: &'a Context,
@@ -96,7 +95,6 @@ impl<'a> Fetch<'a> {
             depot,
             id: order.id,
             revision: order.revision,
-            floor: order.floor,
             supply: Supply::new(order.sources, &order.before),
             for_children: order.for_children,
             context,
@@ -126,16 +124,15 @@ impl<'a> Fetch<'a> {
     /// Brings those frames of the plan that patches against an earlier revision give; `held` and the store have its
     /// content.
     pub async fn patch(&self, manifest: &Manifest, plan: Plan, held: Option<Arc<Held>>) -> Result<Patched, Halt> {
-        space::check(&self.depot.folder, plan.bytes, self.floor)?;
         patched_frames::bring(self, manifest, plan, held).await
     }
 
     /// Fetches all frames of the plan and makes the revision one that this store has.
     pub async fn bring(&self, manifest: &Manifest, plan: Plan) -> Result<(), Halt> {
-        space::check(&self.depot.folder, plan.bytes, self.floor)?;
+        space::check(&self.depot.folder, plan.bytes, &self.depot.floor)?;
         let brought = tokio::select! {
             brought = frames::fetch(self, &manifest.index, plan) => brought,
-            fault = space::falls_short(&self.depot.folder, self.floor) => Err(fault),
+            fault = space::falls_short(&self.depot.folder, &self.depot.floor) => Err(fault),
         };
         let (store, id, digest, header) =
             (self.depot.store.clone(), self.id, self.revision.header, manifest.header_bytes.clone());
@@ -217,7 +214,10 @@ impl<'a> Fetch<'a> {
 }
 
 pub(crate) fn store_fault(error: StoreError) -> Halt {
-    let full = matches!(&error, StoreError::Io { source, .. } if source.kind() == std::io::ErrorKind::StorageFull);
-    let code = if full { "disk-full" } else { "store-failed" };
-    Halt::Fault(Fault::transient(code, error.to_string()))
+    match &error {
+        StoreError::Io { path, .. } if error.is_full() => {
+            Halt::transient("disk-full", format!("{error}; {}", space::figures(path)))
+        }
+        _ => Halt::transient("store-failed", error.to_string()),
+    }
 }

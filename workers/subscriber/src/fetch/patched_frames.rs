@@ -15,9 +15,10 @@ use schemas::{IndexRef, StoreId};
 
 use super::manifest::Manifest;
 use super::patched::{Unusable, WORTH_ASKING_BYTES, ask, base};
-use super::{Fetch, Patched, Plan};
+use super::{Depot, Fetch, Patched, Plan};
 use crate::halt::{Halt, blocking};
-use crate::store::{FrameRef, Store, StoreError};
+use crate::space;
+use crate::store::{FrameRef, StoreError};
 
 /// Regions that are put together at the same time, each with some 20 MiB.
 const THREADS_MAX: usize = 2;
@@ -36,15 +37,16 @@ pub async fn bring(
     let Some(base) = base(fetch).await? else { return Ok(patched) };
     let (mut part, mut parts) = (0, 1);
     while part < parts && patched.plan.bytes >= WORTH_ASKING_BYTES {
+        space::check(&fetch.depot.folder, patched.plan.bytes, &fetch.depot.floor)?;
         let name = PatchName::frames(base.digest, manifest.header.index.digest, part);
         let bytes_max = patched.plan.bytes.min(PATCH_BYTES_MAX);
         let Some(object) = ask(fetch, &name, bytes_max).await? else { break };
         let workshop = Workshop {
-            store: fetch.depot.store.clone(),
             id: fetch.id,
             index: manifest.index.clone(),
             held: held.clone(),
             wanted: patched.plan.frames.iter().copied().collect(),
+            depot: fetch.depot.clone(),
         };
         let bytes = object.len() as u64;
         fetch.observe("patched").await?;
@@ -78,7 +80,7 @@ impl Patched {
 
 /// What putting frames together takes.
 struct Workshop {
-    store: Arc<Store>,
+    depot: Depot,
     id: StoreId,
     index: Arc<Index>,
     held: Option<Arc<Held>>,
@@ -89,7 +91,7 @@ struct Workshop {
 impl Workshop {
     /// The frames that are in the store now, and how many parts there are. A region that fails costs its frames only.
     fn make(&self, base: &IndexRef, name: &PatchName, object: &Bytes) -> Result<(HashSet<u32>, u32), Unusable> {
-        let stored = self.store.index(self.id, base.digest)?.ok_or(Unusable::BaseGone)?;
+        let stored = self.depot.store.index(self.id, base.digest)?.ok_or(Unusable::BaseGone)?;
         let tables = IndexContent::of(&stored)?.tables()?;
         let patch = FramesPatch::open(name, object, &tables.chunks, &self.index)?;
         let of_use = |region: &Region| region.frames.iter().any(|frame| self.wanted.contains(frame));
@@ -97,7 +99,9 @@ impl Workshop {
         let next = AtomicUsize::new(0);
         let work = || {
             let mut made = Vec::new();
-            while let Some(&region) = regions.get(next.fetch_add(1, Relaxed)) {
+            while let Some(&region) = regions.get(next.fetch_add(1, Relaxed))
+                && space::shortage(&self.depot.folder, &self.depot.floor).is_none()
+            {
                 match self.region(&patch, region, &tables, object) {
                     Ok(frames) => made.extend(frames),
                     Err(error) => tracing::debug!(store = %self.id, region, %error, "a patched region is not used"),
@@ -125,7 +129,7 @@ impl Workshop {
             if self.wanted.contains(&at) {
                 let frame = &self.index.frames[at as usize];
                 let pack = self.index.packs[frame.pack as usize].digest;
-                self.store.put_frame(self.id, pack, FrameRef::from(frame), &stored)?;
+                self.depot.store.put_frame(self.id, pack, FrameRef::from(frame), &stored)?;
                 made.push(at);
             }
         }
@@ -155,7 +159,7 @@ impl Workshop {
     fn stored_frame(&self, at: u32, tables: &Tables) -> Result<Option<Vec<u8>>, Unusable> {
         let frame = &tables.frames[at as usize];
         let pack = tables.packs[frame.pack as usize].digest;
-        let stored: Result<_, StoreError> = self.store.frame(self.id, pack, FrameRef::from(frame));
+        let stored: Result<_, StoreError> = self.depot.store.frame(self.id, pack, FrameRef::from(frame));
         Ok(stored?.map(|stored| decode_frame(frame, &stored)).transpose()?)
     }
 }

@@ -7,6 +7,7 @@ mod given;
 mod origin;
 mod patches;
 
+use std::io::ErrorKind;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -15,10 +16,11 @@ use schemas::{Fault, SourceBytes};
 use tempfile::TempDir;
 use worker::Context;
 
-use super::{Depot, Fetch, Order};
+use super::{Depot, Fetch, Order, store_fault};
 use crate::config::Retries;
 use crate::halt::Halt;
-use crate::store::Store;
+use crate::space::Floor;
+use crate::store::{Store, StoreError};
 use given::{Given, Then};
 use origin::{Origin, Published, tree};
 
@@ -40,6 +42,7 @@ impl Bench {
         let depot = Depot {
             store: Arc::new(Store::open(dir.path().join("store")).unwrap()),
             folder: dir.path().to_owned(),
+            floor: Floor::default(),
             retries: Retries { tries_per_source: 1, rounds: 2 },
             observe: None,
         };
@@ -63,7 +66,6 @@ impl Bench {
             id: self.published.store,
             revision: self.published.revision,
             sources,
-            floor: 0,
             before: Vec::new(),
             for_children: false,
         };
@@ -200,4 +202,15 @@ async fn a_header_of_another_revision_is_refused_for_good() {
     bench.published.revision.number = 2;
     let fault = bench.fetch(vec![bench.disk("origin")]).await.unwrap_err();
     assert_eq!((fault.code.as_str(), fault.permanent), ("wrong-revision", true));
+}
+
+#[test]
+fn a_full_disk_is_told_with_what_is_free_there() {
+    let folder = tempfile::tempdir().unwrap();
+    for kind in [ErrorKind::StorageFull, ErrorKind::QuotaExceeded] {
+        let path = folder.path().join("packs/of-a-pack.frames");
+        let fault = fault(store_fault(StoreError::Io { path, source: kind.into() }));
+        assert_eq!((fault.code.as_str(), fault.permanent), ("disk-full", false));
+        assert!(fault.message.contains("bytes are free there"), "{fault}");
+    }
 }

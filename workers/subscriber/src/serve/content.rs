@@ -20,6 +20,7 @@ use super::in_hand::InHand;
 use super::known::KnownPacks;
 use super::read_through::ReadThrough;
 use super::refusal::Refusal;
+use crate::space::Floor;
 use crate::store::{FrameRef, Store, StoreError, part_of};
 
 /// Frames read ahead of what the child has taken.
@@ -80,8 +81,8 @@ struct Piece {
 }
 
 impl Content {
-    pub fn new(store: Arc<Store>, upstreams: Upstreams, served: Served) -> Content {
-        let read_through = ReadThrough::new(store.clone(), upstreams);
+    pub fn new(store: Arc<Store>, upstreams: Upstreams, served: Served, floor: Floor) -> Content {
+        let read_through = ReadThrough::new(store.clone(), upstreams, floor);
         Content { store, known: Arc::default(), in_hand: InHand::default(), read_through, served }
     }
 

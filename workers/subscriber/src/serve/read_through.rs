@@ -2,18 +2,21 @@
 //! when the child that began it is gone: others may wait for it.
 
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use blobs::{BlobError, Key, ObjectKind};
 use bytes::Bytes;
 use package::limits::{HEADER_BYTES_MAX, INDEX_BYTES_MAX, PATCH_BYTES_MAX};
+use package::room;
 use schemas::{Digest, StoreId};
 use tokio::sync::{Semaphore, watch};
 
 use super::Upstreams;
 use super::content::blocking;
 use super::refusal::Refusal;
+use crate::space::Floor;
 use crate::store::{FrameRef, Store, StoreError};
 
 /// Bytes that one fetch asks a source for.
@@ -35,6 +38,9 @@ pub struct ReadThrough {
     places: Arc<Semaphore>,
     /// Patches that no source gave, and until when they are not asked for.
     absent: Arc<Mutex<HashMap<Key, Instant>>>,
+    floor: Floor,
+    /// Bytes that are being fetched.
+    coming_bytes: Arc<AtomicU64>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -53,9 +59,25 @@ struct Claim<T> {
 }
 
 impl ReadThrough {
-    pub fn new(store: Arc<Store>, upstreams: Upstreams) -> ReadThrough {
+    pub fn new(store: Arc<Store>, upstreams: Upstreams, floor: Floor) -> ReadThrough {
         let places = Arc::new(Semaphore::new(FETCHES_AT_ONCE));
-        ReadThrough { store, upstreams, flights: Arc::default(), places, absent: Arc::default() }
+        let (flights, absent, coming_bytes) = (Arc::default(), Arc::default(), Arc::default());
+        ReadThrough { store, upstreams, flights, places, absent, floor, coming_bytes }
+    }
+
+    /// Room in the store's file system for so much more, beside what is being fetched already.
+    fn room(&self, bytes: u64) -> Result<Coming, Refusal> {
+        let coming = Coming::new(&self.coming_bytes, bytes);
+        let folder = self.store.root();
+        let free = room::free_bytes(folder).map_err(|source| StoreError::Io { path: folder.to_owned(), source })?;
+        let needed = self.coming_bytes.load(Relaxed);
+        match room::judge(&folder.to_string_lossy(), free, needed, self.floor.bytes()) {
+            Ok(()) => Ok(coming),
+            Err(error) => {
+                tracing::warn!(%error, "nothing more is read through for children");
+                Err(Refusal::NoRoom(error.code()))
+            }
+        }
     }
 
     /// The object is in the store when this returns.
@@ -165,6 +187,8 @@ impl ReadThrough {
             ObjectKind::Patch => PATCH_BYTES_MAX,
             ObjectKind::Index | ObjectKind::Pack => INDEX_BYTES_MAX,
         };
+        // How long it is nobody knows yet.
+        drop(self.room(1)?);
         let mut worst = Refusal::Absent;
         for source in self.upstreams.of(key.store) {
             match source.get(&key, bytes_max).await {
@@ -182,6 +206,7 @@ impl ReadThrough {
     }
 
     async fn keep_object(&self, key: Key, bytes: Bytes) -> Result<bool, Refusal> {
+        let _coming = self.room(bytes.len() as u64)?;
         let store = self.store.clone();
         blocking(move || match store.put_object(&key, &bytes) {
             Err(StoreError::Damaged { .. }) => Ok(false),
@@ -193,27 +218,31 @@ impl ReadThrough {
     /// Whole frames, from the first source that gives them as the index says.
     async fn fetch_frames(&self, pack: Key, frames: Vec<FrameRef>) -> Result<(), Refusal> {
         let mut missing = self.missing(pack.store, pack.digest, frames).await?;
+        if missing.is_empty() {
+            return Ok(());
+        }
+        let _coming = self.room(missing.iter().map(|frame| u64::from(frame.stored_bytes)).sum())?;
         let mut worst = Refusal::Absent;
         for source in self.upstreams.of(pack.store) {
             if missing.is_empty() {
                 break;
             }
             let ranges: Vec<_> = missing.iter().map(FrameRef::range).collect();
-            match source.get_ranges(&pack, &ranges).await {
-                Ok(parts) => {
-                    missing = self.keep_frames(pack, missing, parts).await?;
-                    if !missing.is_empty() {
-                        tracing::warn!(%pack, source = source.name(), frames = missing.len(), "corrupt at the source");
-                        worst = Refusal::SourcesFailed;
-                    }
+            let (parts, fault) = source.get_parts(&pack, &ranges).await;
+            missing = self.keep_frames(pack, missing, parts).await?;
+            match fault {
+                Some(fault) => worst = worse(worst, &fault),
+                None if missing.is_empty() => {}
+                None => {
+                    tracing::warn!(%pack, source = source.name(), frames = missing.len(), "corrupt at the source");
+                    worst = Refusal::SourcesFailed;
                 }
-                Err(fault) => worst = worse(worst, &fault),
             }
         }
         if missing.is_empty() { Ok(()) } else { Err(worst) }
     }
 
-    /// Gives back the frames that are not what the index says.
+    /// Gives back the frames that did not come or are not what the index says.
     async fn keep_frames(&self, pack: Key, frames: Vec<FrameRef>, parts: Vec<Bytes>) -> Result<Vec<FrameRef>, Refusal> {
         let store = self.store.clone();
         blocking(move || {
@@ -227,6 +256,25 @@ impl ReadThrough {
             Ok(corrupt)
         })
         .await
+    }
+}
+
+/// Bytes for which room was found, until they are there.
+struct Coming {
+    all: Arc<AtomicU64>,
+    bytes: u64,
+}
+
+impl Coming {
+    fn new(all: &Arc<AtomicU64>, bytes: u64) -> Coming {
+        all.fetch_add(bytes, Relaxed);
+        Coming { all: all.clone(), bytes }
+    }
+}
+
+impl Drop for Coming {
+    fn drop(&mut self) {
+        self.all.fetch_sub(self.bytes, Relaxed);
     }
 }
 

@@ -25,6 +25,8 @@ pub enum Refusal {
     /// The sources that might have it failed.
     SourcesFailed,
     StoreFailed(&'static str),
+    /// What is not here does not fit here: another source has it.
+    NoRoom(&'static str),
 }
 
 impl Refusal {
@@ -48,6 +50,7 @@ impl Refusal {
             Refusal::OutOfRange => StatusCode::RANGE_NOT_SATISFIABLE,
             Refusal::SourcesFailed => StatusCode::BAD_GATEWAY,
             Refusal::StoreFailed(_) => StatusCode::INTERNAL_SERVER_ERROR,
+            Refusal::NoRoom(_) => StatusCode::INSUFFICIENT_STORAGE,
         }
     }
 
@@ -61,7 +64,7 @@ impl Refusal {
             Refusal::Absent => "absent".to_owned(),
             Refusal::OutOfRange => "range-beyond-end".to_owned(),
             Refusal::SourcesFailed => "sources-failed".to_owned(),
-            Refusal::StoreFailed(code) => (*code).to_owned(),
+            Refusal::StoreFailed(code) | Refusal::NoRoom(code) => (*code).to_owned(),
         }
     }
 }
@@ -75,6 +78,9 @@ impl From<Unsigned> for Refusal {
 impl From<StoreError> for Refusal {
     fn from(fault: StoreError) -> Refusal {
         tracing::error!(%fault, "the store failed while serving a child");
-        Refusal::StoreFailed(fault.code())
+        match fault.is_full() {
+            true => Refusal::NoRoom(fault.code()),
+            false => Refusal::StoreFailed(fault.code()),
+        }
     }
 }

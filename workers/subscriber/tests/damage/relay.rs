@@ -35,6 +35,7 @@ impl Relay {
             name: region(),
             limits: Default::default(),
             outflow: Outflow::default(),
+            floor: Default::default(),
         };
         let serving = serve(config, store.clone(), children, upstreams, stop.clone()).await.unwrap();
         Relay { folder, store, serving, stop }

@@ -17,7 +17,7 @@ use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
-use subscriber::serve::{Children, Outflow, ServeConfig, ServeLimits, Serving, Upstreams, serve};
+use subscriber::serve::{Children, Floor, Outflow, ServeConfig, ServeLimits, Serving, Upstreams, serve};
 use subscriber::store::{FrameRef, Store};
 use tempfile::TempDir;
 use testkit::blobs_suite;
@@ -114,6 +114,37 @@ impl ReadBlobs for Counting {
     }
 }
 
+/// Breaks every reading off after so many bytes.
+pub struct Breaking {
+    inner: DiskBlobs,
+    bytes: u64,
+}
+
+impl Breaking {
+    pub fn after(inner: DiskBlobs, bytes: u64) -> Arc<Breaking> {
+        Arc::new(Breaking { inner: inner.named("mirror"), bytes })
+    }
+}
+
+#[async_trait]
+impl ReadBlobs for Breaking {
+    fn name(&self) -> &str {
+        self.inner.name()
+    }
+
+    async fn size(&self, key: &Key) -> Result<Option<u64>, BlobError> {
+        self.inner.size(key).await
+    }
+
+    fn read(&self, key: &Key, extent: Extent) -> Pieces<'_> {
+        let (source_name, reason) = (self.name().to_owned(), "it broke off".to_owned());
+        let broken = BlobError::Transient { key: *key, source_name, reason };
+        let cut = move |piece: Bytes| piece.slice(..piece.len().min(self.bytes as usize));
+        let first = self.inner.read(key, extent).map_ok(cut).take(1);
+        first.chain(futures::stream::iter([Err(broken)])).boxed()
+    }
+}
+
 /// A parent named `region` with the child `paris`.
 pub struct Parent {
     pub store: Arc<Store>,
@@ -121,6 +152,7 @@ pub struct Parent {
     pub child_key: SiteKey,
     pub serving: Serving,
     pub outflow: Outflow,
+    pub floor: Floor,
     pub stop: CancellationToken,
     pub _root: TempDir,
 }
@@ -138,15 +170,16 @@ impl Parent {
             (Children::default(), SiteKey::generate().unwrap(), Upstreams::default());
         children.replace(1, &[listed("paris", &child_key)]).unwrap();
         upstreams.set_default(sources);
-        let (stop, outflow) = (CancellationToken::new(), Outflow::default());
+        let (stop, outflow, floor) = (CancellationToken::new(), Outflow::default(), Floor::default());
         let config = ServeConfig {
             listen: "127.0.0.1:0".parse().unwrap(),
             name: name("region"),
             limits,
             outflow: outflow.clone(),
+            floor: floor.clone(),
         };
         let serving = serve(config, store.clone(), children.clone(), upstreams, stop.clone()).await.unwrap();
-        Parent { store, children, child_key, serving, outflow, stop, _root: root }
+        Parent { store, children, child_key, serving, outflow, floor, stop, _root: root }
     }
 
     pub fn url(&self) -> String {

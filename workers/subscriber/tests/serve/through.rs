@@ -234,6 +234,43 @@ async fn only_the_frames_asked_for_are_read_through() {
 }
 
 #[tokio::test]
+async fn a_parent_below_its_floor_gives_what_it_holds_and_brings_nothing_more() {
+    let revision = Revision::of(2 << 20).await;
+    let origin = Counting::of(revision.origin.clone());
+    let parent = Parent::start(vec![origin.clone()]).await;
+    parent.child().get(&revision.index_key, 1 << 20).await.unwrap();
+    let ranges = revision.ranges();
+    let held = std::slice::from_ref(&ranges[0]);
+    parent.child().get_ranges(&revision.pack, held).await.unwrap();
+    let before = origin.bytes();
+    parent.floor.set(u64::MAX);
+    parent.child().get_ranges(&revision.pack, held).await.unwrap();
+    let more = parent.child().get_ranges(&revision.pack, &ranges).await.unwrap_err();
+    let header = parent.child().get(&Key::header(revision.store, Digest::of(b"another")), 1 << 20).await.unwrap_err();
+    for fault in [more, header] {
+        let told = matches!(&fault, BlobError::Permanent { reason, .. } if reason.contains("free-space-floor"));
+        assert!(told, "another source is to be asked, at once: {fault}");
+    }
+    assert_eq!(origin.bytes(), before);
+    parent.floor.set(0);
+    assert!(parent.child().get_ranges(&revision.pack, &ranges).await.unwrap().concat() == revision.pack_bytes);
+}
+
+#[tokio::test]
+async fn what_came_before_a_source_broke_off_is_not_read_through_again() {
+    let revision = Revision::of(2 << 20).await;
+    let frames = revision.frames();
+    let breaking = Breaking::after(revision.origin.clone(), frames[2].range().start + 1);
+    let origin = Counting::of(revision.origin.clone());
+    let parent = Parent::start(vec![breaking, origin.clone()]).await;
+    parent.store.put_index(revision.store, revision.index_key.digest, &revision.index.seal().bytes).unwrap();
+    assert!(
+        parent.child().get_ranges(&revision.pack, &revision.ranges()).await.unwrap().concat() == revision.pack_bytes
+    );
+    assert_eq!(origin.bytes(), revision.pack_bytes.len() as u64 - frames[2].range().start);
+}
+
+#[tokio::test]
 async fn a_corrupt_source_is_passed_by_and_nothing_corrupt_is_kept_or_served() {
     let (revision, bad) = (Revision::of(300_000).await, tempfile::tempdir().unwrap());
     let corrupt = DiskBlobs::open(bad.path()).unwrap().named("mirror");

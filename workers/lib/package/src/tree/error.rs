@@ -1,11 +1,14 @@
 //! What stops an extraction, each with a stable code. It knows not who reads it: `fault` makes the form that travels.
 
+use std::path::Path;
+
 use rustix::io::Errno;
 use schemas::Fault;
 
 use super::check::Unsafe;
 use super::frames::FrameFault;
 use super::locked::{self, LockedList};
+use crate::room::{self, NoRoom};
 
 #[derive(Debug, thiserror::Error)]
 pub enum TreeError {
@@ -45,8 +48,10 @@ pub enum TreeError {
     Frame { frame: u32, fault: FrameFault },
     #[error("a chunk of `{path}` does not match its digest {digest}")]
     ChunkCorrupt { path: String, digest: schemas::Digest },
-    #[error("no space is left while writing `{path}`")]
-    DiskFull { path: String },
+    #[error(transparent)]
+    NoRoom(#[from] NoRoom),
+    #[error("no space is left while writing `{path}`: {}", figures(*.free))]
+    DiskFull { path: String, free: Option<u64> },
     #[error("no permission to {doing} `{path}`")]
     PermissionMissing { doing: &'static str, path: String },
     #[error("could not {doing} `{path}`: {errno}")]
@@ -76,6 +81,7 @@ impl TreeError {
             TreeError::RecordDamaged { .. } => "record-damaged",
             TreeError::Frame { fault, .. } => fault.code(),
             TreeError::ChunkCorrupt { .. } => "chunk-corrupt",
+            TreeError::NoRoom(why) => why.code(),
             TreeError::DiskFull { .. } => "disk-full",
             TreeError::PermissionMissing { .. } => "permission-missing",
             TreeError::Io { .. } => "extract-io",
@@ -92,6 +98,7 @@ impl TreeError {
                 | TreeError::Locked { .. }
                 | TreeError::Frame { .. }
                 | TreeError::ChunkCorrupt { .. }
+                | TreeError::NoRoom(_)
                 | TreeError::DiskFull { .. }
                 | TreeError::Io { .. }
                 | TreeError::Cancelled
@@ -114,11 +121,22 @@ impl TreeError {
         }
     }
 
+    /// With what is free there, if a disk is full. Paths that are not absolute are below `target`.
+    pub(super) fn with_figures(self, target: &Path) -> TreeError {
+        match self {
+            TreeError::DiskFull { path, free: None } => {
+                let free = room::free_bytes(&target.join(&path)).ok();
+                TreeError::DiskFull { path, free }
+            }
+            error => error,
+        }
+    }
+
     /// A failed call, as what a person can act on.
     pub(super) fn of(doing: &'static str, path: impl Into<String>, errno: Errno) -> TreeError {
         let path = path.into();
         match errno {
-            Errno::NOSPC | Errno::DQUOT => TreeError::DiskFull { path },
+            Errno::NOSPC | Errno::DQUOT => TreeError::DiskFull { path, free: None },
             Errno::ACCESS | Errno::PERM | Errno::ROFS => TreeError::PermissionMissing { doing, path },
             Errno::NOSYS => TreeError::KernelTooOld,
             Errno::BUSY | Errno::TXTBSY => locked::failure(doing, path, errno, None, ""),
@@ -129,4 +147,8 @@ impl TreeError {
     pub(super) fn of_io(doing: &'static str, path: impl Into<String>, error: &std::io::Error) -> TreeError {
         TreeError::of(doing, path, Errno::from_io_error(error).unwrap_or(Errno::IO))
     }
+}
+
+fn figures(free: Option<u64>) -> String {
+    free.map_or_else(|| "make room".to_owned(), |free| format!("{free} bytes are free there; make room"))
 }

@@ -1,5 +1,6 @@
 //! What an installation is asked for, what it tells while it works, and what it gives. It does nothing itself.
 
+use std::os::fd::AsFd;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
@@ -8,6 +9,7 @@ use schemas::{ExtractOutcome, RevisionRef};
 use serde::{Deserialize, Serialize};
 
 use crate::index::Index;
+use crate::room;
 
 use super::check::Policy;
 use super::error::TreeError;
@@ -29,6 +31,8 @@ pub struct Install<'a> {
     pub pin: bool,
     /// How an unchanged file of the live tree comes into the next one (`mirror`).
     pub unchanged: Unchanged,
+    /// Bytes that must stay free where the target is.
+    pub floor: u64,
     pub cancel: &'a AtomicBool,
     pub progress: &'a Progress,
     /// Called before each step, from several threads. Its error fails the step as the step's own call would.
@@ -115,6 +119,13 @@ impl Installed {
 impl Install<'_> {
     pub(super) fn step(&self, step: Step) -> Result<(), TreeError> {
         (self.observe)(step).map_err(|error| TreeError::of_io(step.name(), self.target.to_string_lossy(), &error))
+    }
+
+    /// So many bytes are about to be written below `directory`.
+    pub(super) fn make_sure_of_room(&self, directory: impl AsFd, needed: u64) -> Result<(), TreeError> {
+        let place = self.target.to_string_lossy();
+        let free = room::free_bytes_at(directory).map_err(|error| TreeError::of_io("look at", &*place, &error))?;
+        Ok(room::judge(&place, free, needed, self.floor)?)
     }
 
     pub(super) fn go_on(&self) -> Result<(), TreeError> {

@@ -37,6 +37,10 @@ const STAMPS_KIND: &str = "mirror-stamps";
 
 /// Calling it again after a crash, a cancellation or an error goes on from there.
 pub fn mirror(install: &Install) -> Result<Installed, TreeError> {
+    mirrored(install).map_err(|error| error.with_figures(install.target))
+}
+
+fn mirrored(install: &Install) -> Result<Installed, TreeError> {
     let layout = check::layout_checked(install.index, install.policy)?;
     let wants = Wants::resolve(install.index)?;
     let place = Place::make(install.target)?;

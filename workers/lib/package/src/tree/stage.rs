@@ -7,6 +7,7 @@ use std::sync::atomic::Ordering;
 
 use rustix::fs::Mode;
 use rustix::io::Errno;
+use schemas::definitions::Unchanged;
 
 use crate::index::{Entry, Index};
 
@@ -64,6 +65,7 @@ impl Stage<'_> {
     pub fn run(self) -> Result<Staged, TreeError> {
         let shared = self.trusted_shared()?;
         self.make_room()?;
+        self.install.make_sure_of_room(self.root, self.needed_bytes())?;
         self.make_directories()?;
         let mut staged = self.write_files()?;
         self.join_names(&mut staged)?;
@@ -155,6 +157,21 @@ impl Stage<'_> {
         };
         let name = String::from_utf8_lossy(name);
         removed.map(|_| ()).map_err(|errno| locked::failure("remove", path(), errno, Some(opened), &name))
+    }
+
+    /// What is to be written, less the files that make way for it and stand nowhere else.
+    fn needed_bytes(&self) -> u64 {
+        let copies = self.install.unchanged == Unchanged::Copy;
+        let actions = (0..).zip(&self.plan.actions);
+        let (mut written, mut freed) = (0u64, 0u64);
+        for (at, action) in actions.filter(|(_, action)| matches!(action, Action::Write | Action::Link(_))) {
+            if *action == Action::Write || copies {
+                written += self.index().room_bytes(at);
+            }
+            let replaced = self.plan.stands[at as usize].filter(|seen| seen.names == 1);
+            freed += replaced.map_or(0, |seen| seen.stamp.bytes);
+        }
+        written.saturating_sub(freed)
     }
 
     /// Level by level, so that parents come first and one level is everybody's.

@@ -3,7 +3,7 @@
 use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 
-use package::tree::{self, Held};
+use package::tree::{self, Held, Step};
 use schemas::ExtractOutcome;
 
 use super::support::*;
@@ -391,6 +391,7 @@ fn a_cancelled_installation_leaves_the_old_tree_and_can_be_taken_up_again() {
         adopt: false,
         pin: false,
         unchanged: site.unchanged,
+        floor: 0,
         cancel: &cancel,
         progress: &tree::Progress::default(),
         observe: &|_| Ok(()),
@@ -526,6 +527,35 @@ fn a_full_disk_is_told_with_the_file_and_leaves_the_old_tree() {
     assert!(text.contains("DISK-FULL-SEEN"), "needs user namespaces or root to mount a small disk: {text}");
 }
 
+#[test]
+fn what_would_not_leave_the_floor_free_is_refused_before_a_byte_is_written() {
+    for way in [MIRROR, MERGE] {
+        let mut site = Site::new();
+        let (one, two) = (first().revision(1), first().file("readme", "a larger one").revision(2));
+        site.run(way, &one, &|_| Ok(())).unwrap();
+        site.floor = u64::MAX;
+        let error = site.run(way, &two, &|_| Ok(())).unwrap_err();
+        assert_eq!((error.code(), error.permanent()), ("free-space-floor", false));
+        let text = error.to_string();
+        assert!(text.contains(&u64::MAX.to_string()) && text.contains("with the 12 bytes"), "{text}");
+        assert!(text.contains(site.target().to_str().unwrap()), "{text}");
+        assert_eq!(site.read("readme"), "one");
+        site.floor = 0;
+        site.run(way, &two, &|_| Ok(())).unwrap();
+        assert_eq!(site.read("readme"), "a larger one");
+    }
+}
+
+#[test]
+fn what_only_links_and_removes_needs_no_room() {
+    let mut site = Site::new();
+    site.mirror(&first().file("large", content(1, CHUNK)).revision(1)).unwrap();
+    site.floor = u64::MAX;
+    let two = first().revision(2);
+    site.mirror(&two).unwrap();
+    assert!(site.verified(&two));
+}
+
 fn full_disk(folder: &std::path::Path) {
     let (target, state, site) = (folder.join("target"), folder.join("state"), Site::new());
     let one = Tree::new().file("a", content(1, 200 * CHUNK)).revision(1);
@@ -534,8 +564,18 @@ fn full_disk(folder: &std::path::Path) {
     install_at(&target, &state, &site, MIRROR, &one, &|_| Ok(())).unwrap();
     let error = install_at(&target, &state, &site, MIRROR, &two, &|_| Ok(())).unwrap_err();
     assert_eq!((error.code(), error.permanent()), ("disk-full", false));
-    assert!(error.to_string().contains('b'), "{error}");
+    let needed = ((200 + 3_000) * CHUNK).to_string();
+    assert!(error.to_string().contains(&needed), "told before it begins: {error}");
+    let others = folder.join("others");
+    let take_all = |step| match step {
+        Step::File => fs::write(&others, vec![0; 2 << 20]).or(Ok(())),
+        _ => Ok(()),
+    };
+    let error = install_at(&target, &state, &site, MIRROR, &three, &take_all).unwrap_err();
+    assert_eq!((error.code(), error.permanent()), ("disk-full", false));
+    assert!(error.to_string().contains("`a`: 0 bytes are free there"), "told while it writes: {error}");
     assert!(tree::verify(&target, &one.index).unwrap().is_empty());
+    fs::remove_file(others).unwrap();
     install_at(&target, &state, &site, MIRROR, &three, &|_| Ok(())).unwrap();
     assert!(tree::verify(&target, &three.index).unwrap().is_empty());
     println!("DISK-FULL-SEEN");

@@ -62,6 +62,7 @@ fn install(way: Way, folder: &Path, index: &Index, packs: Vec<Pack>, number: u64
         adopt: false,
         pin: false,
         unchanged: Unchanged::Link,
+        floor: 0,
         cancel: &AtomicBool::new(false),
         progress: &Progress::default(),
         observe: &|_| Ok(()),

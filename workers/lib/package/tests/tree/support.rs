@@ -228,6 +228,7 @@ pub struct Site {
     pub adopt: bool,
     pub pin: bool,
     pub unchanged: Unchanged,
+    pub floor: u64,
 }
 
 impl Drop for Site {
@@ -244,7 +245,7 @@ pub const MERGE: Way = tree::merge;
 impl Site {
     pub fn new() -> Site {
         let folder = tempfile::tempdir().unwrap();
-        Site { folder, policy: Policy::default(), adopt: false, pin: false, unchanged: Unchanged::Link }
+        Site { folder, policy: Policy::default(), adopt: false, pin: false, unchanged: Unchanged::Link, floor: 0 }
     }
 
     pub fn target(&self) -> PathBuf {
@@ -345,6 +346,7 @@ pub fn call<T>(
         adopt: site.adopt,
         pin: site.pin,
         unchanged: site.unchanged,
+        floor: site.floor,
         cancel,
         progress: &Progress::default(),
         observe,

@@ -14,6 +14,7 @@ use worker::Context;
 use super::origin::{Origin, Published, tree};
 use super::{Depot, Fetch, Order, fault};
 use crate::config::Retries;
+use crate::space::Floor;
 use crate::store::proof::recorder::hold;
 use crate::store::proof::{Known, Recorded, Thing, alone, folder};
 use crate::store::{FrameRef, Store};
@@ -58,6 +59,7 @@ impl Bench {
         let depot = Depot {
             store: Arc::new(Store::open(root).unwrap()),
             folder: root.to_owned(),
+            floor: Floor::default(),
             retries: Retries { tries_per_source: 1, rounds: 1 },
             observe: None,
         };
@@ -65,7 +67,6 @@ impl Bench {
             id: self.published.store,
             revision: self.published.revision,
             sources: vec![Arc::new(DiskBlobs::open(self.dir.path().join("origin")).unwrap())],
-            floor: 0,
             before: Vec::new(),
             for_children: false,
         };

@@ -6,13 +6,14 @@ use std::sync::Arc;
 
 use blobs::{DiskBlobs, Key, ReadBlobs};
 use package::patch::{self, PatchName};
-use schemas::{Digest, SourceBytes};
+use schemas::{Digest, Fault, SourceBytes};
 use tempfile::TempDir;
 use worker::Context;
 
 use super::origin::{Origin, Published, noise};
 use super::{Depot, Fetch, Order, corrupt, fault};
 use crate::config::Retries;
+use crate::space::Floor;
 use crate::store::Store;
 
 /// A site that holds revision 1, and revision 2 at the origin.
@@ -61,6 +62,7 @@ impl Bench {
         let depot = Depot {
             store: Arc::new(Store::open(dir.path().join("store")).unwrap()),
             folder: dir.path().to_owned(),
+            floor: Floor::default(),
             retries: Retries { tries_per_source: 1, rounds: 1 },
             observe: None,
         };
@@ -86,23 +88,27 @@ impl Bench {
     }
 
     async fn bring(&self, published: &Published) -> Brought {
+        let brought = self.try_to_bring(published).await.unwrap();
+        self.assert_held(published);
+        brought
+    }
+
+    async fn try_to_bring(&self, published: &Published) -> Result<Brought, Fault> {
         let order = Order {
             id: published.store,
             revision: published.revision,
             sources: vec![self.origin()],
-            floor: 0,
             before: Vec::new(),
             for_children: self.for_children,
         };
         let context = Context::detached();
-        let fetch = Fetch::new(&self.depot, order, &context).map_err(fault).unwrap();
-        let manifest = fetch.manifest().await.map_err(fault).unwrap();
-        let plan = fetch.plan(&manifest, None).await.map_err(fault).unwrap();
-        let patched = fetch.patch(&manifest, plan, None).await.map_err(fault).unwrap();
+        let fetch = Fetch::new(&self.depot, order, &context).map_err(fault)?;
+        let manifest = fetch.manifest().await.map_err(fault)?;
+        let plan = fetch.plan(&manifest, None).await.map_err(fault)?;
+        let patched = fetch.patch(&manifest, plan, None).await.map_err(fault)?;
         let (patches, frames) = (patched.bytes, patched.plan.bytes);
-        fetch.bring(&manifest, patched.plan).await.map_err(fault).unwrap();
-        self.assert_held(published);
-        Brought { given: fetch.given(), lacked: manifest.lacked, patches, frames }
+        fetch.bring(&manifest, patched.plan).await.map_err(fault)?;
+        Ok(Brought { given: fetch.given(), lacked: manifest.lacked, patches, frames })
     }
 
     fn assert_held(&self, published: &Published) {
@@ -206,6 +212,21 @@ async fn frames_come_as_a_patch_and_are_what_the_builder_stored() {
     let brought = bench.bring(&bench.v2).await;
     assert_eq!((brought.patches, brought.frames, brought.corrupt()), (patch, 0, 0));
     assert_eq!(brought.bytes(), brought.lacked + patch, "and nothing else crossed the link");
+}
+
+#[tokio::test]
+async fn patches_make_no_frames_once_the_room_is_below_the_floor() {
+    let (mut bench, _) = Bench::with_frames_patched().await;
+    let floor = bench.depot.floor.clone();
+    bench.depot.observe = Some(Arc::new(move |step| {
+        floor.set(if step == "patched" { u64::MAX } else { 0 });
+        Ok(())
+    }));
+    let fault = bench.try_to_bring(&bench.v2).await.err().expect("no room");
+    assert_eq!((fault.code.as_str(), fault.permanent), ("free-space-floor", false));
+    let missing = bench.depot.store.missing(bench.v2.store, &bench.v2.index).unwrap();
+    let stored = |&at: &u32| u64::from(bench.v2.index.frames[at as usize].stored_bytes);
+    assert_eq!(missing.iter().map(stored).sum::<u64>(), bench.new_frames());
 }
 
 #[tokio::test]

@@ -49,6 +49,10 @@ const STAMPS_KIND: &str = "merge-stamps";
 
 /// Calling it again after a crash, a cancellation or an error first undoes what was begun.
 pub fn merge(install: &Install) -> Result<Installed, TreeError> {
+    merged_in(install).map_err(|error| error.with_figures(install.target))
+}
+
+fn merged_in(install: &Install) -> Result<Installed, TreeError> {
     let layout = check::layout_checked(install.index, install.policy)?;
     if install.index.find(STAGING).is_some() {
         return Err(TreeError::InTheWay { path: STAGING.into(), what: "an entry", wanted: "the staging directory" });
@@ -61,6 +65,7 @@ pub fn merge(install: &Install) -> Result<Installed, TreeError> {
         Ok(plan) => plan,
         Err(done) => return Ok(done),
     };
+    work.make_sure_of_room(&plan)?;
     let staging = work.prepare_staging()?;
     let staged = work.stage(&staging, &plan)?;
     work.apply(&staging, &mut plan)?;
@@ -203,6 +208,13 @@ impl<'a> Merge<'a> {
         self.ground.state.claimed = false;
         self.ground.state.save(&self.ground.records)?;
         Ok(opened)
+    }
+
+    fn make_sure_of_room(&self, plan: &Plan) -> Result<(), TreeError> {
+        let files = plan.replace.iter().chain(&plan.create);
+        let written = files.filter(|&&at| !matches!(self.wants.role(at), Role::Further(_)));
+        let needed = written.map(|&at| self.install.index.room_bytes(at)).sum();
+        self.install.make_sure_of_room(&self.ground.target.directory, needed)
     }
 
     /// Writes the new files into the staging directory and the journal of what will be done with them.
