@@ -18,6 +18,14 @@ const ENDS: Duration = Duration::from_secs(150);
 pub const OPEN_JOBS: &str = "SELECT COUNT(*) FROM jobs WHERE state NOT IN ('succeeded', 'failed', 'cancelled')";
 const OPEN_REQUESTS: &str = "SELECT COUNT(*) FROM requests WHERE state NOT IN ('succeeded', 'failed', 'cancelled')";
 
+/// What the view does not say and promotion goes by.
+const WHY_WAITING: &str =
+    "SELECT id, distribution, created_ms, place, not_before_ms, cancel_requested_ms, carried_by, claimed_until_ms
+    FROM tide_jobs WHERE state IN ('waiting', 'queued', 'running')";
+const AWAITED: &str = "SELECT w.job_id, w.awaited_id, w.on_bad, w.until_ms, a.kind, a.state, a.lane FROM tide_job_waits w
+    JOIN tide_jobs j ON j.id = w.job_id JOIN tide_jobs a ON a.id = w.awaited_id WHERE j.state IN ('waiting', 'queued', 'running')";
+const PLACES: &str = "SELECT name, depth, paused FROM tide_lanes";
+
 /// Waits for the end of everything that was asked for.
 pub fn await_ends(fleet: &Fleet) {
     let begun = Instant::now();
@@ -26,7 +34,13 @@ pub fn await_ends(fleet: &Fleet) {
     if ended.is_err() {
         let columns = "id, kind, state, lane, revision, attempt, worker, published_at, started_at, error_code, note";
         let open = "state NOT IN ('succeeded', 'failed', 'cancelled')";
-        panic!("jobs without an end:\n{}", fleet.psql(&format!("SELECT {columns} FROM jobs WHERE {open}")));
+        let jobs = fleet.psql(&format!("SELECT {columns} FROM jobs WHERE {open}"));
+        panic!(
+            "jobs without an end:\n{jobs}\n{}\n{}\n{}",
+            fleet.psql(WHY_WAITING),
+            fleet.psql(AWAITED),
+            fleet.psql(PLACES)
+        );
     }
     fleet.await_number("the end of every request", OPEN_REQUESTS, 0, ENDS);
     println!("everything had ended {} s after the last request", begun.elapsed().as_secs());
