@@ -188,7 +188,7 @@ async fn nothing_is_kept_of_a_distribution_that_is_gone_but_what_was_extracted()
     world.end_of(job("late-extract")).await;
     assert_eq!(content(&world.target()), content(&all[1].tree));
     shrinks_to(&world, 0).await;
-    assert!(!store(&world).join(all[0].store.to_string()).exists());
+    fixture::gate::wait_until(async || !store(&world).join(all[0].store.to_string()).exists()).await;
     site.stop().await;
 }
 
