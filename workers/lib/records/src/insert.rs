@@ -186,11 +186,12 @@ async fn insert_step(
     let jobs = &*behind::queue(tx, jobs, &open).await?;
     retention::pin(tx, jobs).await?;
     known.extend(attachable_builds(jobs, &open));
-    let new = insert_new(tx, request, jobs, known, now_ms).await?;
+    let before = planned_before(tx, jobs).await?;
+    let new = insert_new(tx, request, jobs, (known, &before), now_ms).await?;
     let conflicts = conflicting(tx, jobs, known).await?;
     known.extend(conflicts);
     let mut superseded = superseded;
-    superseded.extend(replace_unfilled(tx, jobs, &open, known, now_ms).await?);
+    superseded.extend(replace_unfilled(tx, jobs, &open, (known, &before), now_ms).await?);
     set_down(tx, jobs, known).await?;
     insert_waits(tx, jobs, known).await?;
     link(tx, request, jobs, known).await?;
@@ -216,6 +217,41 @@ async fn awaited_lanes(c: &impl ConnectionTrait, jobs: &[PlannedJob]) -> Result<
     let awaited: Vec<String> = awaited.into_iter().collect();
     let text = format!("SELECT DISTINCT lane FROM tide_jobs WHERE id IN ({})", sql::list(1, awaited.len()));
     Ok(sql::texts(c, &text, sql::values(&awaited)).await?.into_iter().collect())
+}
+
+/// What became of a job that an earlier planning of the same request made: the planner had died before it said so.
+#[derive(FromQueryResult)]
+struct PlannedBefore {
+    id: String,
+    state: String,
+    published_ms: Option<i64>,
+}
+
+impl PlannedBefore {
+    fn is_open(&self) -> bool {
+        matches!(self.state.as_str(), "waiting" | "queued" | "running")
+    }
+
+    /// Its message is yet to be made.
+    fn may_carry(&self) -> bool {
+        self.state == "waiting" && self.published_ms.is_none()
+    }
+}
+
+async fn planned_before(
+    c: &impl ConnectionTrait,
+    jobs: &[PlannedJob],
+) -> Result<HashMap<JobId, PlannedBefore>, RecordsError> {
+    let ids: Vec<String> = jobs.iter().map(|job| job.id.to_string()).collect();
+    let mut found = HashMap::new();
+    for part in ids.chunks(sql::rows_per_statement(1)) {
+        let text = format!("SELECT id, state, published_ms FROM tide_jobs WHERE id IN ({})", sql::list(1, part.len()));
+        for row in sql::rows::<PlannedBefore>(c, &text, sql::values(part)).await? {
+            let id = row.id.parse().map_err(|_| RecordsError::Corrupt(format!("job id {}", row.id)))?;
+            found.insert(id, row);
+        }
+    }
+    Ok(found)
 }
 
 /// Open jobs for the same distributions and subscribers as the planned ones.
@@ -289,12 +325,14 @@ async fn replace_unfilled(
     c: &impl ConnectionTrait,
     jobs: &[PlannedJob],
     open: &[OpenKey],
-    known: &HashMap<JobId, JobId>,
+    (known, before): (&HashMap<JobId, JobId>, &HashMap<JobId, PlannedBefore>),
     now_ms: i64,
 ) -> Result<Vec<Ended>, RecordsError> {
     let mut ended = Vec::new();
     let mut rows: Vec<Vec<Value>> = Vec::new();
-    for job in jobs.iter().filter(|job| matches!(job.template.kind(), JobKind::Send | JobKind::Extract)) {
+    let is_delivery = |job: &&PlannedJob| matches!(job.template.kind(), JobKind::Send | JobKind::Extract);
+    let is_open = |job: &&PlannedJob| known.contains_key(&job.id) || before.get(&job.id).is_none_or(|b| b.is_open());
+    for job in jobs.iter().filter(is_delivery).filter(is_open) {
         let new = known.get(&job.id).copied().unwrap_or(job.id).to_string();
         let same = |old: &&OpenKey| {
             old.kind == job.template.kind().as_str()
@@ -352,12 +390,14 @@ async fn insert_new(
     c: &impl ConnectionTrait,
     request: RequestId,
     jobs: &[PlannedJob],
-    known: &HashMap<JobId, JobId>,
+    (known, before): (&HashMap<JobId, JobId>, &HashMap<JobId, PlannedBefore>),
     now_ms: i64,
 ) -> Result<u64, RecordsError> {
     let mut rows: Vec<Vec<Value>> = Vec::with_capacity(jobs.len());
+    // A send that is out, or over, takes nothing along any more.
+    let carries = |send: &JobId| !known.contains_key(send) && before.get(send).is_none_or(PlannedBefore::may_carry);
     for (place, job) in jobs.iter().enumerate().filter(|(_, j)| !known.contains_key(&j.id)) {
-        let carried = job.carried_by.filter(|send| !known.contains_key(send));
+        let carried = job.carried_by.filter(carries);
         rows.push(vec![
             job.id.to_string().into(),
             request.to_string().into(),

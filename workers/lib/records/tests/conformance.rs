@@ -40,6 +40,8 @@ both!(
     lanes::priority_goes_before_age,
     lanes::a_job_that_backs_off_does_not_hold_its_lane,
     lanes::revisions_of_one_distribution_keep_their_order,
+    lanes::an_extract_of_a_plan_made_again_does_not_wait_for_the_ride_that_has_gone,
+    lanes::what_waits_is_not_handed_to_a_job_of_a_plan_made_again_that_is_over,
     lanes::planning_twice_makes_no_second_job,
     lanes::a_second_request_attaches_to_the_open_job,
     lanes::a_build_that_reads_everything_attaches_to_none_that_does_not,

@@ -1,7 +1,7 @@
 use records::{OnBad, PlannedJob, Template};
 use schemas::definitions::Priority;
 
-use super::{Scene, build, carried, extracted, failed, send, sent, started, succeeded, wait};
+use super::{Scene, build, carried, extract, extracted, failed, send, sent, started, succeeded, wait};
 
 /// Distributions enough for one lane, each with a revision on record.
 async fn many(scene: &Scene, count: usize) -> Vec<PlannedJob> {
@@ -171,4 +171,45 @@ pub async fn two_insertions_at_once_never_overfill_a_lane(scene: &Scene) {
     let mut numbers: Vec<u64> = published.iter().map(|m| m.seq.n).collect();
     numbers.sort_unstable();
     assert_eq!(numbers, [1, 2]);
+}
+
+/// A planner died after it had put the jobs into their lanes, and the request is planned once more.
+pub async fn an_extract_of_a_plan_made_again_does_not_wait_for_the_ride_that_has_gone(scene: &Scene) {
+    scene.revision("antivirus", 1).await;
+    // Somebody else's extract of the same was under way, so that the first plan's send went alone.
+    let theirs = extract("paris", "antivirus", 1);
+    scene.plan(std::slice::from_ref(&theirs)).await;
+    let send = send("paris", "antivirus", 1);
+    let plan = [send.clone(), carried(&send)];
+    let request = scene.request().await;
+    scene.insert(request, &plan).await;
+    scene.report(&[succeeded(&theirs, extracted())]).await;
+    scene.report(&[succeeded(&send, sent())]).await;
+    let inserted = scene.insert(request, &plan).await;
+    assert_eq!(inserted.publish.iter().map(|message| message.job).collect::<Vec<_>>(), [plan[1].id]);
+    scene.report(&[succeeded(&plan[1], extracted())]).await;
+    scene.records.planned(request, None).await.unwrap();
+    assert_eq!(scene.text(&format!("SELECT state FROM requests WHERE id = '{request}'")).await, "succeeded");
+}
+
+pub async fn what_waits_is_not_handed_to_a_job_of_a_plan_made_again_that_is_over(scene: &Scene) {
+    scene.revision("antivirus", 1).await;
+    let unfilled = || PlannedJob { revision: None, ..send("paris", "antivirus", 1) };
+    let first = unfilled();
+    let request = scene.request().await;
+    scene.insert(request, std::slice::from_ref(&first)).await;
+    scene.report(&[succeeded(&first, sent())]).await;
+    // Two more wait for a build, as their plans found one.
+    let build = build("antivirus");
+    scene.plan(std::slice::from_ref(&build)).await;
+    let (second, third) = (unfilled(), unfilled());
+    for job in [&second, &third] {
+        let waits = vec![wait(&build, OnBad::Proceed)];
+        let job = PlannedJob { waits, id: job.id, ..unfilled() };
+        scene.insert(scene.request().await, std::slice::from_ref(&job)).await;
+        scene.force("UPDATE tide_jobs SET created_ms = created_ms - 1000").await;
+    }
+    let states = [scene.state(second.id).await, scene.state(third.id).await];
+    scene.insert(request, std::slice::from_ref(&first)).await;
+    assert_eq!([scene.state(second.id).await, scene.state(third.id).await], states);
 }
