@@ -1,5 +1,5 @@
-//! What is in force at this site: settings, pauses, cancels, children, distributions that are gone. Every change is in the journal before it counts.
-//! It knows no queue: who brings a change is not its business.
+//! What is in force at this site: settings, pauses, cancels, children, distributions that are gone. Every change is in the
+//! journal before it counts. It knows no queue: who brings a change is not its business.
 
 use std::collections::{BTreeSet, HashMap};
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};

@@ -10,6 +10,7 @@ use blobs::Key;
 use domain::retention::kept_at_site;
 use schemas::{Digest, Header, HeldRevisions, Keep, RevisionRef, StoreId};
 use tokio::sync::{Mutex, MutexGuard};
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -89,34 +90,43 @@ impl Retention {
         self.settled.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Looks again once in `every`, for what only a child had asked for, and at once when a distribution is gone: nobody comes
-    /// back for it.
+    /// Forgets what is gone, at the start and whenever something is, and looks once in `every` for what only a child had asked
+    /// for: nobody comes back for either.
     pub fn look_every(&self, site: &Arc<Site>, every: Duration, stop: CancellationToken) {
         let (site, every) = (site.clone(), every.max(LOOK_EVERY_MIN));
+        let mut in_force = site.orders.watch();
         self.sweeps.spawn(async move {
-            let mut in_force = site.orders.watch();
-            let mut forgets = in_force.borrow().forgets;
+            let (mut due, mut is_due) = (Instant::now() + every, false);
             loop {
-                let told = async { in_force.wait_for(|now| now.forgets != forgets).await.map(|now| now.forgets) };
-                let Some(told) = stop.run_until_cancelled(tokio::time::timeout(every, told)).await else { return };
-                forgets = told.ok().and_then(Result::ok).unwrap_or(forgets);
-                if let Err(error) = site.retention.look_again(&site).await {
+                let forgets = in_force.borrow().forgets;
+                if let Err(error) = site.retention.look_again(&site, is_due).await {
                     tracing::warn!(?error, "what is beyond the limits could not be dropped");
+                }
+                let told = tokio::time::timeout_at(due, in_force.wait_for(|now| now.forgets != forgets));
+                let Some(told) = stop.run_until_cancelled(told).await else { return };
+                is_due = told.is_err();
+                if is_due {
+                    due = Instant::now() + every;
                 }
             }
         });
     }
 
-    async fn look_again(&self, site: &Arc<Site>) -> Result<(), Halt> {
+    /// At what is gone; if it `is_due`, at all the rest too.
+    async fn look_again(&self, site: &Arc<Site>, is_due: bool) -> Result<(), Halt> {
+        for (id, gone) in unneeded(site).await? {
+            let forgotten = gone && self.forget(site, id).await?;
+            if is_due && !forgotten {
+                site.upstreams.forget(id);
+                self.let_go(site, id, None).await?;
+            }
+        }
+        if !is_due {
+            return Ok(());
+        }
         for (id, keep) in site.journal.keeps().await? {
             if self.is_settled(site, id, keep).is_none() {
                 self.try_settle(site, id, Some(keep)).await?;
-            }
-        }
-        for (id, gone) in unneeded(site).await? {
-            site.upstreams.forget(id);
-            if !gone || !self.forget(site, id).await? {
-                self.let_go(site, id, None).await?;
             }
         }
         Ok(())
@@ -128,6 +138,7 @@ impl Retention {
         if site.journal.is_downloading(id).await? || !site.journal.headers_in_hand(id).await?.is_empty() {
             return Ok(false);
         }
+        site.upstreams.forget(id);
         let store = site.depot.store.clone();
         let bytes_freed = blocking(move || store.forget(id).map_err(store_fault)).await??;
         tracing::info!(store = %id, bytes_freed, "a distribution that is gone was forgotten");

@@ -193,6 +193,23 @@ async fn nothing_is_kept_of_a_distribution_that_is_gone_but_what_was_extracted()
 }
 
 #[tokio::test]
+async fn a_distribution_that_was_gone_when_its_site_died_is_forgotten_at_the_next_start() {
+    let mut world = World::new().await;
+    let v1 = revisions(&world, 1).await.remove(0);
+    let site = world.start();
+    world.subscribe().await;
+    world.publish(&send("send", 1, v1.store, v1.revision)).await;
+    world.end_of(job("send")).await;
+    site.stop().await;
+    let journal = subscriber::journal::Journal::open(&world.path("site/journal.sqlite")).await.unwrap();
+    journal.note_gone(&[v1.store]).await.unwrap();
+    journal.close().await;
+    let site = world.start();
+    fixture::gate::wait_until(async || !store(&world).join(v1.store.to_string()).exists()).await;
+    site.stop().await;
+}
+
+#[tokio::test]
 async fn a_site_that_died_before_it_made_room_does_so_at_its_next_start() {
     let mut world = World::new().await;
     let all = revisions(&world, 2).await;

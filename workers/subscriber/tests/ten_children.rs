@@ -3,55 +3,19 @@
 mod fixture;
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 
-use async_trait::async_trait;
-use blobs::{BlobError, DiskBlobs, Extent, Key, Pieces, ReadBlobs};
-use bytes::Bytes;
+use blobs::{DiskBlobs, ReadBlobs};
 use fixture::origin::{Published, tree};
 use fixture::*;
-use futures::{StreamExt, TryStreamExt};
 use schemas::{
     Beat, ChildKey, ContentSource, Control, JobMessage, Lane, QueueName, SendTask, Settings, SubscriberName, Task,
 };
 use subscriber::Config;
+use testkit::Counting;
 
 const CHILDREN: usize = 10;
 const FILES: u32 = 40;
 const FILE_BYTES: usize = 100_000;
-
-/// What left the origin, and how often something was asked for.
-struct Counting {
-    inner: DiskBlobs,
-    bytes: AtomicU64,
-    objects: AtomicU64,
-}
-
-#[async_trait]
-impl ReadBlobs for Counting {
-    fn name(&self) -> &str {
-        self.inner.name()
-    }
-
-    async fn size(&self, key: &Key) -> Result<Option<u64>, BlobError> {
-        self.inner.size(key).await
-    }
-
-    fn read(&self, key: &Key, extent: Extent) -> Pieces<'_> {
-        if matches!(extent, Extent::Whole { .. }) {
-            self.objects.fetch_add(1, Ordering::SeqCst);
-        }
-        let count = |piece: &Bytes| {
-            self.bytes.fetch_add(piece.len() as u64, Ordering::SeqCst);
-        };
-        self.inner.read(key, extent).inspect_ok(count).boxed()
-    }
-}
-
-fn region() -> SubscriberName {
-    "region".try_into().unwrap()
-}
 
 fn child(number: usize) -> SubscriberName {
     format!("child-{number}").as_str().try_into().unwrap()
@@ -89,8 +53,7 @@ fn message(number: usize, v1: &Published, parent_url: &str) -> JobMessage {
 async fn ten_sites_below_an_empty_relay_read_the_origin_once() {
     let mut world = World::new().await;
     let v1 = world.origin().publish(1, &tree(&world.path("v1"), FILES, FILE_BYTES, 5), None).await;
-    let inner = DiskBlobs::open(world.path("origin")).unwrap();
-    let origin = Arc::new(Counting { inner, bytes: AtomicU64::new(0), objects: AtomicU64::new(0) });
+    let origin = Counting::of(DiskBlobs::open(world.path("origin")).unwrap());
     let names: Vec<SubscriberName> = (0..CHILDREN).map(child).chain([region()]).collect();
     let mut running = Vec::new();
     for name in &names {
@@ -119,10 +82,9 @@ async fn ten_sites_below_an_empty_relay_read_the_origin_once() {
             ended += 1;
         }
     }
-    let objects = origin.objects.load(Ordering::SeqCst);
-    let header = origin.inner.size(&v1.header_key()).await.unwrap().unwrap();
+    let header = origin.size(&v1.header_key()).await.unwrap().unwrap();
     let once = v1.index.totals().stored_bytes + v1.sealed.at.bytes + header;
-    assert_eq!((origin.bytes.load(Ordering::SeqCst), objects), (once, 2), "frames, index and header, each once");
+    assert_eq!((origin.bytes(), origin.objects()), (once, 2), "frames, index and header, each once");
     for site in running {
         site.stop().await;
     }

@@ -8,14 +8,9 @@ use fixture::gate::wait_until;
 use fixture::origin::{Published, tree};
 use fixture::*;
 use schemas::{
-    ChildKey, ContentSource, Control, ExtractOutcome, JobMessage, Lane, QueueName, SendTask, Settings, SubscriberName,
-    Task,
+    ChildKey, ContentSource, Control, ExtractOutcome, JobMessage, Lane, QueueName, SendTask, Settings, Task,
 };
 use subscriber::Config;
-
-fn region() -> SubscriberName {
-    "region".try_into().unwrap()
-}
 
 const FILES: u32 = 30;
 const FILE_BYTES: usize = 50_000;

@@ -8,7 +8,7 @@ use bytes::{Bytes, BytesMut};
 use futures::stream::{self, BoxStream};
 use futures::{StreamExt, TryStreamExt};
 
-use crate::BlobError;
+use crate::{BlobError, Key};
 
 /// Ends after its first fault: who reads on gets nothing of use.
 pub type Pieces<'a> = BoxStream<'a, Result<Bytes, BlobError>>;
@@ -42,6 +42,12 @@ pub fn of_answer<'a>(answer: impl Future<Output = Result<Pieces<'a>, BlobError>>
 
 pub fn fault<'a>(fault: BlobError) -> Pieces<'a> {
     stream::once(ready(Err(fault))).boxed()
+}
+
+/// No source answers for an empty range.
+pub(crate) fn empty_range<'a>(key: Key, source_name: &str) -> Pieces<'a> {
+    let (source_name, reason) = (source_name.to_owned(), "an empty range was asked for".to_owned());
+    fault(BlobError::Permanent { key, source_name, reason })
 }
 
 /// All of it as one.

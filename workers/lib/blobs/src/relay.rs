@@ -246,10 +246,7 @@ impl ReadBlobs for RelayBlobs {
         let key = *key;
         match extent {
             Extent::Whole { bytes_max } => pieces::of_answer(self.whole(key, bytes_max)),
-            Extent::Ranges(ranges) if span::total_bytes(&ranges).is_none() => {
-                let reason = "an empty range was asked for".to_owned();
-                pieces::fault(BlobError::Permanent { key, source_name: self.name().to_owned(), reason })
-            }
+            Extent::Ranges(ranges) if span::total_bytes(&ranges).is_none() => pieces::empty_range(key, self.name()),
             Extent::Ranges(ranges) => {
                 let batches: Vec<_> = batches(&ranges).into_iter().map(<[_]>::to_vec).collect();
                 stream::iter(batches).then(move |batch| self.ranges(key, batch)).try_flatten().boxed()

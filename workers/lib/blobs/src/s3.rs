@@ -142,10 +142,7 @@ impl ReadBlobs for S3Blobs {
         let key = *key;
         match extent {
             Extent::Whole { bytes_max } => pieces::of_answer(self.whole(key, bytes_max)),
-            Extent::Ranges(ranges) if span::total_bytes(&ranges).is_none() => {
-                let reason = "an empty range was asked for".to_owned();
-                pieces::fault(BlobError::Permanent { key, source_name: NAME.to_owned(), reason })
-            }
+            Extent::Ranges(ranges) if span::total_bytes(&ranges).is_none() => pieces::empty_range(key, NAME),
             Extent::Ranges(ranges) => {
                 let spans = span::join_touching(&ranges, READ_BYTES_MAX).into_iter();
                 pieces::in_order(spans.map(|span| pieces::of_answer(self.range(key, span))).collect(), READS_AT_ONCE)

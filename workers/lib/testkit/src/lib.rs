@@ -3,6 +3,7 @@
 
 pub mod blobs_suite;
 pub mod broker;
+mod counting;
 mod http;
 pub mod postgres;
 mod private;
@@ -12,6 +13,7 @@ pub mod services;
 mod tampered;
 
 pub use broker::Vhost;
+pub use counting::Counting;
 pub use postgres::Database;
 pub use private::Private;
 pub use proxy::Proxy;

@@ -5,6 +5,7 @@ use blobs::{BlobError, ReadBlobs, SiteKey, wire};
 use std::sync::Arc;
 use std::time::Duration;
 use subscriber::serve::ServeLimits;
+use testkit::Counting;
 use tokio::time::timeout;
 
 use super::parent::*;

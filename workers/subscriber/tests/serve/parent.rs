@@ -15,7 +15,6 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::ops::Range;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use subscriber::serve::{Children, Floor, Outflow, ServeConfig, ServeLimits, Serving, Upstreams, serve};
 use subscriber::store::{FrameRef, Store};
@@ -73,44 +72,6 @@ impl Revision {
             let bytes = &self.pack_bytes[range.start as usize..range.end as usize];
             store.put_frame(self.store, self.pack.digest, frame, bytes).unwrap();
         }
-    }
-}
-
-/// Passes on, and counts what was read.
-pub struct Counting {
-    pub inner: Arc<dyn ReadBlobs>,
-    pub bytes: AtomicU64,
-    pub asked: AtomicU64,
-}
-
-impl Counting {
-    pub fn of(inner: impl ReadBlobs) -> Arc<Counting> {
-        Arc::new(Counting { inner: Arc::new(inner), bytes: AtomicU64::new(0), asked: AtomicU64::new(0) })
-    }
-
-    pub fn bytes(&self) -> u64 {
-        self.bytes.load(Ordering::SeqCst)
-    }
-}
-
-#[async_trait]
-impl ReadBlobs for Counting {
-    fn name(&self) -> &str {
-        self.inner.name()
-    }
-
-    async fn size(&self, key: &Key) -> Result<Option<u64>, BlobError> {
-        self.inner.size(key).await
-    }
-
-    fn read(&self, key: &Key, extent: Extent) -> Pieces<'_> {
-        if matches!(extent, Extent::Whole { .. }) {
-            self.asked.fetch_add(1, Ordering::SeqCst);
-        }
-        let count = |piece: &Bytes| {
-            self.bytes.fetch_add(piece.len() as u64, Ordering::SeqCst);
-        };
-        self.inner.read(key, extent).inspect_ok(count).boxed()
     }
 }
 

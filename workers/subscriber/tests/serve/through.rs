@@ -10,9 +10,8 @@ use schemas::{ChildKey, Digest, StoreId};
 use std::fs;
 use std::ops::Range;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use subscriber::store::FrameRef;
-use testkit::blobs_suite;
+use testkit::{Counting, blobs_suite};
 use tokio::time::timeout;
 
 use super::parent::*;
@@ -64,7 +63,7 @@ async fn a_patch_that_is_nowhere_is_asked_for_once_for_all_children() {
         let fault = parent.child().get(&absent, 1 << 20).await.unwrap_err();
         assert!(matches!(fault, BlobError::Absent { .. }), "{fault}");
     }
-    assert_eq!(origin.asked.load(Ordering::SeqCst), 1);
+    assert_eq!(origin.objects(), 1);
 }
 
 #[tokio::test]
@@ -210,10 +209,10 @@ async fn a_child_that_asks_for_the_header_alone_gets_frames_that_are_read_throug
         assert!(parts.concat() == revision.pack_bytes);
     }
     assert!(parent.store.holds(&revision.index_key));
-    assert_eq!(origin.asked.load(Ordering::SeqCst), 2, "the header and the index, each once");
+    assert_eq!(origin.objects(), 2, "the header and the index, each once");
     let beyond = 0..revision.pack_bytes.len() as u64 + 1;
     parent.child().get_ranges(&revision.pack, &[beyond]).await.unwrap_err();
-    assert_eq!(origin.asked.load(Ordering::SeqCst), 2, "what no index names is not looked for again");
+    assert_eq!(origin.objects(), 2, "what no index names is not looked for again");
 }
 
 #[tokio::test]
