@@ -8,6 +8,7 @@ mod accounts;
 mod attributes;
 mod beneath;
 pub mod build;
+mod chunk_table;
 pub mod chunker;
 pub mod diff;
 pub mod error;

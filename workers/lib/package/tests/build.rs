@@ -24,26 +24,21 @@ fn built(
     hints: Option<&Hints>,
     threads: usize,
 ) -> (Built, Vec<Pack>) {
-    let watch = Watch::default();
-    let tree = walk(sources, threads, &watch).unwrap();
-    let mut packs = Vec::new();
-    let built =
-        build_with(Input { tree, previous, lost: &HashSet::new(), hints, threads, watch: &watch }, &mut packs).unwrap();
-    (built, packs)
+    built_without(&HashSet::new(), sources, previous, hints, threads)
 }
 
-/// On a previous revision that lost these packs.
+/// These packs of the previous revision are lost.
 fn built_without(
-    sources: &[FileSource],
-    previous: &Index,
     lost: &HashSet<Digest>,
+    sources: &[FileSource],
+    previous: Option<&Index>,
     hints: Option<&Hints>,
     threads: usize,
 ) -> (Built, Vec<Pack>) {
     let watch = Watch::default();
     let tree = walk(sources, threads, &watch).unwrap();
     let mut packs = Vec::new();
-    let input = Input { tree, previous: Some(previous), lost, hints, threads, watch: &watch };
+    let input = Input { tree, previous, lost, hints, threads, watch: &watch };
     (build_with(input, &mut packs).unwrap(), packs)
 }
 
@@ -211,7 +206,7 @@ fn what_lies_in_a_lost_pack_is_read_and_stored_again_and_nothing_else() {
     assert!(packs.len() > 1);
     for gone in &packs {
         let lost = HashSet::from([gone.digest]);
-        let again = |hints, threads| built_without(&source.sources(), &first.index, &lost, hints, threads);
+        let again = |hints, threads| built_without(&lost, &source.sources(), Some(&first.index), hints, threads);
         let (second, stored) = again(Some(&hints), 2);
         let names_it = |entry: &&package::Entry| match &entry.kind {
             EntryKind::File { refs, .. } => {
@@ -239,7 +234,7 @@ fn the_further_names_of_a_file_whose_content_is_lost_have_it_again() {
     let (first, packs) = built(&source.sources(), None, None, 1);
     let hints = Hints::open(first.hints("here", now_ns() + 2 * CLOCK_GRAIN_NS), "here").unwrap();
     let lost = HashSet::from([packs[0].digest]);
-    let (second, stored) = built_without(&source.sources(), &first.index, &lost, Some(&hints), 1);
+    let (second, stored) = built_without(&lost, &source.sources(), Some(&first.index), Some(&hints), 1);
     assert_eq!((second.files_read, &stored), (2, &packs));
     assert_eq!(Store::with(&stored).reassemble(&second.index)["b"], b"shared");
 }

@@ -16,7 +16,7 @@ const GONE: u32 = u32::MAX;
 
 pub(super) struct Parts<'a> {
     pub known: Vec<Option<u32>>,
-    pub sequence: Sequence,
+    pub sequence: Sequence<'a>,
     pub packs: Packed,
     pub previous: Option<&'a Index>,
 }

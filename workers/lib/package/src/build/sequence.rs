@@ -1,9 +1,7 @@
 //! Takes the portions in order: which chunks are new, into which frame they go, and where two parts of a large file
 //! meet. It knows no thread and compresses nothing.
 
-use std::collections::hash_map::Entry as Slot;
-use std::collections::{HashMap, HashSet};
-use std::hash::{BuildHasherDefault, Hasher};
+use std::collections::HashSet;
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -11,6 +9,7 @@ use schemas::Digest;
 
 use super::buffer::{Buffer, Pool};
 use super::read::{Fresh, Of, Piece, ReadFile, ReadUnit, piece};
+use crate::chunk_table::ChunkTable;
 use crate::chunker::first_chunk;
 use crate::index::{Chunk, Index};
 use crate::limits::{CHUNK_BYTES_MAX, FRAME_RAW_BYTES_TARGET};
@@ -21,12 +20,14 @@ pub(super) struct RawFrame {
     pub bytes: usize,
 }
 
-pub(super) struct Sequence {
+pub(super) struct Sequence<'a> {
     /// Chunks have numbers: those of the previous index first, then new ones. What is lost is not known by its old one.
-    numbers: HashMap<Digest, u32, BuildHasherDefault<DigestHasher>>,
-    next_number: u32,
+    numbers: ChunkTable,
+    known: &'a [Chunk],
     /// `frame` counts from 0 among the new ones.
     pub new_chunks: Vec<Chunk>,
+    /// Of those, the ones that have a place in a frame.
+    placed: usize,
     pub new_frames: u32,
     /// Chunk numbers of the files that were read, one file after the other.
     pub refs: Vec<u32>,
@@ -47,18 +48,20 @@ pub(super) struct SequencedFile {
     pub fresh: Option<Box<Fresh>>,
 }
 
-impl Sequence {
-    pub fn new(previous: Option<&Index>, lost: &HashSet<Digest>, will_read: bool, pool: Pool) -> Sequence {
-        let chunks = previous.map_or(&[][..], |index| &index.chunks);
-        let known = if will_read { chunks } else { &[] };
+impl<'a> Sequence<'a> {
+    pub fn new(previous: Option<&'a Index>, lost: &HashSet<Digest>, will_read: bool, pool: Pool) -> Sequence<'a> {
+        let known = previous.map_or(&[][..], |index| &index.chunks);
         let is_lost = |chunk: &Chunk| previous.is_some_and(|index| lost.contains(&index.pack_of(chunk).digest));
-        let stored = known.iter().zip(0u32..).filter(|(chunk, _)| !is_lost(chunk));
-        let mut numbers = HashMap::with_capacity_and_hasher(known.len(), BuildHasherDefault::default());
-        numbers.extend(stored.map(|(chunk, number)| (chunk.digest, number)));
+        let looked_up = if will_read { known } else { &[] };
+        let mut numbers = ChunkTable::with_capacity(looked_up.len());
+        for (chunk, number) in looked_up.iter().zip(0..).filter(|(chunk, _)| !is_lost(chunk)) {
+            numbers.first(&chunk.digest, number, |at| &known[at as usize].digest);
+        }
         Sequence {
             numbers,
-            next_number: chunks.len() as u32,
+            known,
             new_chunks: Vec::new(),
+            placed: 0,
             new_frames: 0,
             refs: Vec::new(),
             files: Vec::new(),
@@ -90,7 +93,7 @@ impl Sequence {
 
     /// The last frame, if anything is in it. Nothing is looked up any more.
     pub fn finish(&mut self, full: &mut Vec<RawFrame>) {
-        self.numbers = HashMap::default();
+        self.numbers = ChunkTable::default();
         if self.open.bytes > 0 {
             self.close_frame(full);
         }
@@ -123,16 +126,13 @@ impl Sequence {
     }
 
     fn store(&mut self, data: Vec<u8>, pieces: &[Piece], full: &mut Vec<RawFrame>) {
-        let mut new: Vec<(Piece, u32)> = Vec::new();
+        let mut new: Vec<Piece> = Vec::new();
         for piece in pieces {
-            let number = match self.numbers.entry(piece.digest) {
-                Slot::Occupied(slot) => *slot.get(),
-                Slot::Vacant(slot) => {
-                    new.push((*piece, self.next_number));
-                    self.next_number = self.next_number.checked_add(1).expect("fewer than 2^32 chunks");
-                    *slot.insert(self.next_number - 1)
-                }
-            };
+            let number = self.number(piece);
+            if (number as usize) == self.known.len() + self.new_chunks.len() {
+                self.new_chunks.push(Chunk { digest: piece.digest, bytes: piece.bytes, frame: 0, offset: 0 });
+                new.push(*piece);
+            }
             self.refs.push(number);
         }
         if new.is_empty() {
@@ -141,14 +141,23 @@ impl Sequence {
         let (buffer, new) = self.compact(data, new);
         for piece in new {
             let range = piece.start as usize..(piece.start + piece.bytes) as usize;
-            self.add_chunk(piece, &buffer, range, full);
+            self.place_chunk(&buffer, range, full);
         }
     }
 
+    /// The next one if its content is new.
+    fn number(&mut self, piece: &Piece) -> u32 {
+        let next = u32::try_from(self.known.len() + self.new_chunks.len()).expect("fewer than 2^32 chunks");
+        let (known, new) = (self.known, &self.new_chunks);
+        self.numbers.first(&piece.digest, next, |at| match known.get(at as usize) {
+            Some(chunk) => &chunk.digest,
+            None => &new[at as usize - known.len()].digest,
+        })
+    }
+
     /// A few new chunks would hold a whole buffer while they wait for compression.
-    fn compact(&self, data: Vec<u8>, new: Vec<(Piece, u32)>) -> (Arc<Buffer>, Vec<Piece>) {
-        let new_bytes: usize = new.iter().map(|(piece, _)| piece.bytes as usize).sum();
-        let mut pieces: Vec<Piece> = new.into_iter().map(|(piece, _)| piece).collect();
+    fn compact(&self, data: Vec<u8>, mut pieces: Vec<Piece>) -> (Arc<Buffer>, Vec<Piece>) {
+        let new_bytes: usize = pieces.iter().map(|piece| piece.bytes as usize).sum();
         if new_bytes * 2 >= data.len() {
             return (self.pool.share(data), pieces);
         }
@@ -162,9 +171,11 @@ impl Sequence {
         (Pool::default().share(small), pieces)
     }
 
-    fn add_chunk(&mut self, piece: Piece, buffer: &Arc<Buffer>, range: Range<usize>, full: &mut Vec<RawFrame>) {
-        let (frame, offset) = (self.new_frames, self.open.bytes as u32);
-        self.new_chunks.push(Chunk { digest: piece.digest, bytes: piece.bytes, frame, offset });
+    /// The next new chunk comes into the open frame.
+    fn place_chunk(&mut self, buffer: &Arc<Buffer>, range: Range<usize>, full: &mut Vec<RawFrame>) {
+        let chunk = &mut self.new_chunks[self.placed];
+        (chunk.frame, chunk.offset) = (self.new_frames, self.open.bytes as u32);
+        self.placed += 1;
         self.open.bytes += range.len();
         match self.open.slices.last_mut() {
             Some((last, before)) if Arc::ptr_eq(last, buffer) && before.end == range.start => before.end = range.end,
@@ -234,24 +245,6 @@ fn right_from(here: usize, data: &[u8], pieces: &[Piece], tail: usize) -> Option
 
 fn hashed(data: &[u8], cuts: &[(usize, usize)]) -> Vec<Piece> {
     cuts.iter().map(|&(at, bytes)| piece(data, at, bytes)).collect()
-}
-
-/// Digests are random already.
-#[derive(Default)]
-pub(super) struct DigestHasher(u64);
-
-impl Hasher for DigestHasher {
-    fn write(&mut self, bytes: &[u8]) {
-        if let Some(first) = bytes.first_chunk() {
-            self.0 = u64::from_le_bytes(*first);
-        }
-    }
-
-    fn write_usize(&mut self, _: usize) {}
-
-    fn finish(&self) -> u64 {
-        self.0
-    }
 }
 
 #[cfg(test)]

@@ -3,8 +3,7 @@
 
 use std::collections::{HashMap, HashSet};
 
-use schemas::Digest;
-
+use crate::chunk_table::ChunkTable;
 use crate::index::{Entry, EntryKind, Index};
 
 /// Two files whose lengths differ by more than this factor are hardly one file, changed.
@@ -12,11 +11,15 @@ const LENGTH_FACTOR_MAX: u64 = 4;
 /// Files of one name that are compared with each other; of more, as with `__init__.py`, the first ones.
 const NAMESAKES_MAX: usize = 64;
 
+/// No file has named it yet; every chunk of an index is named.
+const NONE: u32 = u32::MAX;
+
 /// Files of the base, by what they may be known by. Made when the first file asks.
 pub(super) struct Twins<'a> {
     base: &'a Index,
-    /// Of each content, the first file that has it.
-    by_chunk: HashMap<Digest, u32>,
+    chunks: ChunkTable,
+    /// Of each chunk, the first file that has it.
+    file_of: Vec<u32>,
     /// Of those that the new revision has not, by the last part of their paths.
     by_name: HashMap<&'a str, Vec<u32>>,
 }
@@ -24,12 +27,14 @@ pub(super) struct Twins<'a> {
 impl<'a> Twins<'a> {
     pub fn of(base: &'a Index, new: &Index) -> Twins<'a> {
         let stay: HashSet<&str> = new.entries.iter().map(|entry| entry.path.as_str()).collect();
-        let mut twins = Twins { base, by_chunk: HashMap::new(), by_name: HashMap::new() };
+        let chunks = ChunkTable::of(&base.chunks);
+        let mut twins = Twins { base, chunks, file_of: vec![NONE; base.chunks.len()], by_name: HashMap::new() };
         for (entry, at) in base.entries.iter().zip(0..) {
             let EntryKind::File { refs, .. } = &entry.kind else { continue };
-            base.chunks_of(refs).for_each(|chunk| {
-                twins.by_chunk.entry(chunk.digest).or_insert(at);
-            });
+            for &chunk in &base.chunk_refs[refs.start as usize..refs.end as usize] {
+                let file = &mut twins.file_of[chunk as usize];
+                *file = at.min(*file);
+            }
             if !stay.contains(entry.path.as_str()) {
                 twins.by_name.entry(name_of(&entry.path)).or_default().push(at);
             }
@@ -42,8 +47,8 @@ impl<'a> Twins<'a> {
         let EntryKind::File { bytes, refs } = &entry.kind else { return None };
         let mut shared: HashMap<u32, u64> = HashMap::new();
         for chunk in new.chunks_of(refs) {
-            if let Some(&at) = self.by_chunk.get(&chunk.digest) {
-                *shared.entry(at).or_default() += u64::from(chunk.bytes);
+            if let Some(at) = self.chunks.find_in(&self.base.chunks, &chunk.digest) {
+                *shared.entry(self.file_of[at as usize]).or_default() += u64::from(chunk.bytes);
             }
         }
         let most = shared.into_iter().max_by_key(|&(at, bytes)| (bytes, std::cmp::Reverse(at)));

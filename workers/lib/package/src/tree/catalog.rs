@@ -36,13 +36,13 @@ pub(super) struct Catalog {
 impl Catalog {
     /// None if it is not readable.
     pub fn load(records: &Records, at: &CatalogRef) -> Option<Catalog> {
-        Catalog::load_beside(records, at, None)
+        Catalog::load_beside(records, at, &[])
     }
 
-    /// Two trees of one revision share its index: it is read once.
-    pub fn load_beside(records: &Records, at: &CatalogRef, other: Option<(&CatalogRef, &Catalog)>) -> Option<Catalog> {
-        let index = match other.filter(|(other, _)| other.index == at.index) {
-            Some((_, other)) => other.index.clone(),
+    /// Trees of one revision share its index: one that is `there`, under the name of its record, is not read again.
+    pub fn load_beside(records: &Records, at: &CatalogRef, there: &[(&str, &Arc<Index>)]) -> Option<Catalog> {
+        let index = match there.iter().find(|(name, _)| *name == at.index) {
+            Some((_, index)) => Arc::clone(index),
             None => Arc::new(Index::decode(&open_sealed(records.read(&at.index)?)?).ok()?),
         };
         let stamps: Vec<Stamp> =
@@ -60,11 +60,15 @@ pub(super) fn store(
     stamps: &[Stamp],
     serial: u64,
 ) -> Result<CatalogRef, TreeError> {
-    let name = format!("{index_kind}-{header}");
+    let name = index_name(index_kind, header);
     if !records.has(&name) {
         records.write(&name, &sealed(index.encode()))?;
     }
     Ok(CatalogRef { index: name, stamps: store_stamps(records, stamps_kind, stamps, serial)? })
+}
+
+pub(super) fn index_name(kind: &str, header: &Digest) -> String {
+    format!("{kind}-{header}")
 }
 
 pub(super) fn store_stamps(records: &Records, kind: &str, stamps: &[Stamp], serial: u64) -> Result<String, TreeError> {

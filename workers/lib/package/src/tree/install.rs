@@ -2,6 +2,7 @@
 
 use std::os::fd::AsFd;
 use std::path::Path;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use schemas::definitions::Unchanged;
@@ -21,8 +22,8 @@ pub struct Install<'a> {
     /// One folder for each target, which nobody else writes to. Made if it is missing.
     pub state_dir: &'a Path,
     pub revision: RevisionRef,
-    /// In canonical order, as decoding gives it.
-    pub index: &'a Index,
+    /// In canonical order, as decoding gives it. Shared with what is recorded of the same revision.
+    pub index: &'a Arc<Index>,
     pub policy: &'a Policy,
     pub frames: &'a dyn Frames,
     /// A foreign, non-empty target may be taken over.

@@ -104,9 +104,9 @@ pub(super) fn trees_held(target: &Path, state_dir: &Path) -> Result<HeldRoots, T
 fn trees_recorded(target: &Path, state_dir: &Path) -> Result<(HeldRoots, bool), TreeError> {
     let Some(Settled { state, live, standby }) = settled(target, state_dir)? else { return Ok((Vec::new(), true)) };
     let records = Records::at(state_dir);
-    let of_live = state.live.as_ref().and_then(|tree| load(&records, tree, None)).map(Arc::new);
-    let known = state.live.as_ref().zip(of_live.as_deref());
-    let of_standby = state.standby.as_ref().and_then(|tree| load(&records, tree, known)).map(Arc::new);
+    let of_live = load(&records, state.live.as_ref(), &[]);
+    let there = named(state.live.as_ref(), of_live.as_ref());
+    let of_standby = load(&records, state.standby.as_ref(), there.as_slice());
     let is_named = |tree: &Option<Tree>| tree.as_ref().is_some_and(|tree| tree.catalog.is_some());
     let is_whole = is_named(&state.live) == of_live.is_some() && is_named(&state.standby) == of_standby.is_some();
     let trees = [(of_live, live, true), (of_standby, standby, false)].into_iter();
@@ -189,7 +189,8 @@ impl<'a> Mirror<'a> {
             place.sync()?;
             state.save(&records)?;
         }
-        let live = state.live.as_ref().and_then(|tree| load(&records, tree, None)).map(Arc::new);
+        let wanted = catalog::index_name(INDEX_KIND, &install.revision.header);
+        let live = load(&records, state.live.as_ref(), &[(&wanted, install.index)]);
         Ok(Mirror { install, wants, layout, place, records, state, target, live, finished })
     }
 
@@ -290,8 +291,10 @@ impl<'a> Mirror<'a> {
 
     fn stage(&mut self, standby: &Root) -> Result<(Staged, Origin), TreeError> {
         let (index, root) = (self.install.index, standby.directory.as_fd());
-        let live = self.state.live.as_ref().zip(self.live.as_deref());
-        let recorded = self.state.standby.as_ref().and_then(|tree| load(&self.records, tree, live)).map(Arc::new);
+        let wanted = catalog::index_name(INDEX_KIND, &self.install.revision.header);
+        let there = named(self.state.live.as_ref(), self.live.as_ref()).into_iter();
+        let there: Vec<_> = there.chain([(&*wanted, self.install.index)]).collect();
+        let recorded = load(&self.records, self.state.standby.as_ref(), &there);
         let scan = scan(root, self.wants, self.layout, self.install.cancel)?;
         let is_shared = self.install.unchanged == Unchanged::Link;
         let known = Known { standby: recorded.as_deref(), live: self.live.as_deref(), is_shared };
@@ -417,10 +420,16 @@ impl<'a> Mirror<'a> {
     }
 }
 
-/// What is recorded of a tree; `other` is one that was loaded before.
-fn load(records: &Records, tree: &Tree, other: Option<(&Tree, &Catalog)>) -> Option<Catalog> {
-    let other = other.and_then(|(tree, catalog)| Some((tree.catalog.as_ref()?, catalog)));
-    tree.catalog.as_ref().and_then(|at| Catalog::load_beside(records, at, other))
+/// What is recorded of a tree, beside indexes that are there.
+fn load(records: &Records, tree: Option<&Tree>, there: &[(&str, &Arc<Index>)]) -> Option<Arc<Catalog>> {
+    let at = tree.and_then(|tree| tree.catalog.as_ref())?;
+    Catalog::load_beside(records, at, there).map(Arc::new)
+}
+
+/// A tree's index, under the name of its record.
+fn named<'a>(tree: Option<&'a Tree>, catalog: Option<&'a Arc<Catalog>>) -> Option<(&'a str, &'a Arc<Index>)> {
+    let at = tree.and_then(|tree| tree.catalog.as_ref())?;
+    Some((&at.index, &catalog?.index))
 }
 
 fn files_gone(live: &Catalog, index: &Index) -> u64 {

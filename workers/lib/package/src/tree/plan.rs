@@ -7,14 +7,14 @@ use crate::index::{EntryKind, Index};
 
 use super::catalog::{Catalog, NONE, join, same_entry};
 use super::layout::{Layout, ROOT};
-use super::node::{Seen, SeenKind, Stamp};
+use super::node::{Seen, SeenKind};
 use super::scan::{Extra, Scan};
 use super::wants::{Role, Roles, Wants};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Action {
     /// It is there, and its stamp is the recorded one.
-    Keep(Stamp),
+    Keep,
     /// It looks right but nothing recorded proves it: read it.
     Recheck,
     /// The live tree has the same file, at this position of its index.
@@ -58,12 +58,14 @@ impl Plan {
     pub fn make(wants: &Wants, layout: &Layout, scan: Scan, known: Known) -> Plan {
         let index = wants.index;
         let (standby, live) = (Record::of(known.standby, index), Record::of(known.live, index));
-        let touched = vec![false; index.entries.len()];
-        let mut plan = Plan { touched, extras: scan.extras, undressed: scan.undressed, ..Plan::default() };
-        for (at, seen) in scan.seen.into_iter().enumerate() {
+        let entries = index.entries.len();
+        let Scan { seen: stands, extras, undressed } = scan;
+        let (actions, touched) = (Vec::with_capacity(entries), vec![false; entries]);
+        let mut plan = Plan { actions, stands, extras, undressed, touched, ..Plan::default() };
+        for at in 0..entries {
             let (was, lent) = (standby.at(at), live.at(at));
-            let seen_apart = seen.filter(|seen| known.is_shared || !lent.is_the_file(seen));
-            plan.decide(wants, seen, seen_apart, was, lent);
+            let apart = |seen: &Seen| known.is_shared || !lent.is_the_file(seen);
+            plan.decide(wants, apart, was, lent);
         }
         plan.separate(wants);
         plan.mark_touched(layout);
@@ -71,21 +73,23 @@ impl Plan {
         plan
     }
 
-    /// `seen_apart` is what stands there unless it is the live tree's file, too, and may not be.
-    fn decide(&mut self, wants: &Wants, seen: Option<Seen>, seen_apart: Option<Seen>, was: Was, lent: Was) {
+    /// The next one. What stands there does not count unless it is `apart`: it is the live tree's file, too, and may not be.
+    fn decide(&mut self, wants: &Wants, apart: impl Fn(&Seen) -> bool, was: Was, lent: Was) {
         let at = self.actions.len() as u32;
+        let stands = &mut self.stands[at as usize];
+        let seen = *stands;
         let entry = &wants.index.entries[at as usize];
         let fits = seen.is_some_and(|seen| (seen.kind == SeenKind::Directory) == (entry.kind == EntryKind::Directory));
         if seen.is_some() && !fits {
             self.in_the_way.push(at);
+            *stands = None;
         }
-        self.stands.push(seen.filter(|_| fits));
-        let seen = seen_apart.filter(|_| fits);
+        let seen = stands.filter(apart);
         self.actions.push(match (&entry.kind, seen) {
             (EntryKind::Directory, Some(_)) => Action::KeepDirectory,
             (EntryKind::Directory, None) => Action::MakeDirectory,
             (EntryKind::File { .. }, seen) if let Role::Further(first) = wants.role(at) => self.name(first, seen),
-            (_, Some(seen)) if was.is_proof(wants, at, &seen) => Action::Keep(seen.stamp),
+            (_, Some(seen)) if was.is_proof(wants, at, &seen) => Action::Keep,
             (EntryKind::Link { .. }, _) => Action::MakeLink(lent.place(wants, at)),
             (EntryKind::File { .. }, Some(seen)) if wants.looks_right(at, &seen) && !was.is_other(wants, at, &seen) => {
                 Action::Recheck
@@ -95,8 +99,10 @@ impl Plan {
     }
 
     fn name(&self, first: u32, seen: Option<Seen>) -> Action {
-        match (self.actions[first as usize], seen) {
-            (Action::Keep(stamp), Some(seen)) if seen.stamp == stamp => Action::Keep(stamp),
+        let is_kept = self.actions[first as usize] == Action::Keep;
+        let first_seen = self.stands[first as usize].filter(|_| is_kept);
+        match (first_seen, seen) {
+            (Some(first), Some(seen)) if seen.stamp == first.stamp => Action::Keep,
             _ => Action::Name(first),
         }
     }
@@ -114,7 +120,9 @@ impl Plan {
             return;
         }
         let kept = |(at, action): (usize, &Action)| match action {
-            Action::Keep(stamp) if !matches!(wants.role(at as u32), Role::Further(_)) => Some(stamp.ino),
+            Action::Keep if !matches!(wants.role(at as u32), Role::Further(_)) => {
+                self.stands[at].map(|seen| seen.stamp.ino)
+            }
             _ => None,
         };
         let mut taken: HashSet<u64> = self.actions.iter().enumerate().filter_map(kept).collect();
@@ -127,7 +135,7 @@ impl Plan {
 
     fn mark_touched(&mut self, layout: &Layout) {
         for (at, action) in self.actions.iter().enumerate() {
-            if !matches!(action, Action::Keep(_) | Action::KeepDirectory) {
+            if !matches!(action, Action::Keep | Action::KeepDirectory) {
                 self.touched[layout.parent(at as u32) as usize] = true;
             }
             if *action == Action::MakeDirectory {
@@ -174,7 +182,7 @@ impl Plan {
     /// Nothing differs but times of directories, which any program moves that makes a file and removes it again.
     pub fn is_clean(&self, wants: &Wants) -> bool {
         let kept = |at: usize| match self.actions[at] {
-            Action::Keep(_) => true,
+            Action::Keep => true,
             Action::KeepDirectory => self.is_dressed(wants, at),
             _ => false,
         };
@@ -271,7 +279,7 @@ fn shared(index: &Index, standby: &Record, live: &Record, actions: &[Action]) ->
         let roles = [Some(live.roles.of_entry(at as u32)), was, now];
         roles.into_iter().flatten().any(|role| role != Role::Alone)
     };
-    let stays = |at: usize| place(&new_of, at).is_some_and(|at| matches!(actions[at as usize], Action::Keep(_)));
+    let stays = |at: usize| place(&new_of, at).is_some_and(|at| matches!(actions[at as usize], Action::Keep));
     let known = (0..catalog.stamps.len()).filter(|&at| catalog.stamps[at].is_known());
     known.filter(|&at| has_names(at) || (is_shared(at) && !stays(at))).map(|at| at as u32).collect()
 }

@@ -5,6 +5,7 @@ use std::collections::HashSet;
 use std::ffi::CString;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, PoisonError};
 
 use rustix::io::Errno;
 
@@ -42,11 +43,20 @@ impl Extra {
     }
 }
 
+/// Of one directory.
 #[derive(Default)]
 struct Part {
     seen: Vec<(u32, Seen)>,
     extras: Vec<Extra>,
     undressed: Vec<u32>,
+}
+
+impl Scan {
+    fn take(&mut self, part: &mut Part) {
+        part.seen.drain(..).for_each(|(at, seen)| self.seen[at as usize] = Some(seen));
+        self.extras.append(&mut part.extras);
+        self.undressed.extend(part.undressed.drain(..));
+    }
 }
 
 pub(super) fn scan(
@@ -59,19 +69,16 @@ pub(super) fn scan(
     let directories: Vec<u32> = (ROOT..index.entries.len() as u32)
         .filter(|&at| index.entries[at as usize].kind == EntryKind::Directory)
         .collect();
-    let parts = crew::share(directories.len(), Part::default, |part, item| {
+    let scan = Mutex::new(Scan { seen: vec![None; index.entries.len()], ..Scan::default() });
+    crew::share(directories.len(), Part::default, |part, item| {
         if cancel.load(Ordering::Relaxed) {
             return Err(TreeError::Cancelled);
         }
-        read_directory(root, wants, layout, directories[item], part)
+        read_directory(root, wants, layout, directories[item], part)?;
+        scan.lock().unwrap_or_else(PoisonError::into_inner).take(part);
+        Ok(())
     })?;
-    let mut scan = Scan { seen: vec![None; index.entries.len()], ..Scan::default() };
-    for part in parts {
-        part.seen.into_iter().for_each(|(at, seen)| scan.seen[at as usize] = Some(seen));
-        scan.extras.extend(part.extras);
-        scan.undressed.extend(part.undressed);
-    }
-    Ok(scan)
+    Ok(scan.into_inner().unwrap_or_else(PoisonError::into_inner))
 }
 
 fn read_directory(

@@ -78,8 +78,8 @@ impl Stage<'_> {
     pub fn keep(&self) -> Staged {
         let mut staged = Staged { stamps: vec![Stamp::UNKNOWN; self.plan.actions.len()], ..Staged::default() };
         for (at, action) in self.plan.actions.iter().enumerate() {
-            if let Action::Keep(stamp) = action {
-                staged.stamps[at] = *stamp;
+            if let (Action::Keep, Some(seen)) = (action, self.plan.stands[at]) {
+                staged.stamps[at] = seen.stamp;
                 staged.files_kept += 1;
             }
         }

@@ -1,6 +1,8 @@
 //! Trees to build from, and putting a revision together again from its packs.
 #![allow(dead_code, reason = "each test file uses its share")]
 
+pub mod target;
+
 use std::collections::HashMap;
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, symlink};

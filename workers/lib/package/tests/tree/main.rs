@@ -1,6 +1,8 @@
 //! Trees on a real file system: what is refused, what a mirrored and a merged target become, and what a crash leaves.
 
 mod ahead;
+#[path = "../support/mod.rs"]
+mod built;
 mod crash;
 mod dressed;
 mod drift;

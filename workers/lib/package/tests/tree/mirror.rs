@@ -385,7 +385,7 @@ fn a_cancelled_installation_leaves_the_old_tree_and_can_be_taken_up_again() {
         target: &site.target(),
         state_dir: &site.state_dir(),
         revision: two.at,
-        index: &two.index,
+        index: &std::sync::Arc::new(two.index.clone()),
         policy: &site.policy,
         frames: &two,
         adopt: false,

@@ -1,44 +1,21 @@
 //! From a real folder through a build, its stored form and an installation: what comes out is what went in.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::fs;
 use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::Path;
 use std::process::Command;
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
 
 use package::build::build_keeping;
-use package::tree::{FrameFault, Frames, Install, Policy, Progress};
-use package::{Index, Keeps, Pack, header};
-use schemas::definitions::{DistributionType, FileSource, Unchanged};
-use schemas::{Digest, RevisionRef};
+use package::tree::Policy;
+use package::{Index, Keeps, header};
+use schemas::Digest;
+use schemas::definitions::{DistributionType, FileSource};
 
+use super::built::source;
+use super::built::target::{Revision, Target};
 use super::support::*;
-
-struct Packs<'a> {
-    index: &'a Index,
-    packs: HashMap<Digest, Vec<u8>>,
-}
-
-impl Frames for Packs<'_> {
-    fn frame(&self, frame: u32) -> Result<Arc<Vec<u8>>, FrameFault> {
-        let at = &self.index.frames[frame as usize];
-        let pack = self.packs.get(&self.index.packs[at.pack as usize].digest).ok_or(FrameFault::Missing)?;
-        let stored = &pack[at.offset as usize..][..at.stored_bytes as usize];
-        Ok(package::decode_frame(at, stored).map_err(|error| FrameFault::Corrupt(error.to_string()))?.into())
-    }
-}
-
-fn source(path: &Path) -> FileSource {
-    FileSource {
-        path: path.to_str().unwrap().into(),
-        subscriber: None,
-        into: None,
-        include: Vec::new(),
-        exclude: Vec::new(),
-    }
-}
 
 /// By way of bytes, as a site gets it.
 fn reread(index: &Index) -> Index {
@@ -48,26 +25,6 @@ fn reread(index: &Index) -> Index {
     let bytes = header::encode(&head);
     let head = header::open(&bytes, &Digest::of(&bytes)).unwrap();
     header::open_index(&head, &sealed.bytes).unwrap()
-}
-
-fn install(way: Way, folder: &Path, index: &Index, packs: Vec<Pack>, number: u64) {
-    let packs = packs.into_iter().map(|pack| (pack.digest, pack.bytes)).collect();
-    way(&Install {
-        target: &folder.join("target"),
-        state_dir: &folder.join("state"),
-        revision: RevisionRef { number, header: Digest::of(&number.to_le_bytes()) },
-        index,
-        policy: &Policy { security_attributes: true, ..Policy::default() },
-        frames: &Packs { index, packs },
-        adopt: false,
-        pin: false,
-        unchanged: Unchanged::Link,
-        floor: 0,
-        cancel: &AtomicBool::new(false),
-        progress: &Progress::default(),
-        observe: &|_| Ok(()),
-    })
-    .unwrap();
 }
 
 /// Everything that is kept of a tree, as other programs see it.
@@ -146,8 +103,9 @@ fn links_owners_attributes_and_holes_go_through_build_and_installation() {
         let (built, packs) = build_keeping(&[source(&from)], all(), None).unwrap();
         let index = reread(&built.index);
         assert_eq!(index, *built.index);
-        install(way, folder.path(), &index, packs, 1);
-        let target = folder.path().join("target");
+        let site = Target::with(Policy { security_attributes: true, ..Policy::default() });
+        site.install(&Revision::new(1, Arc::new(index), &packs), way);
+        let target = site.path();
         let (mut expected, mut found) = (picture(&from), picture(&target));
         if way as usize == MERGE as usize {
             // The target's own directory is everybody's.

@@ -340,7 +340,7 @@ pub fn call<T>(
         target,
         state_dir,
         revision: revision.at,
-        index: &revision.index,
+        index: &Arc::new(revision.index.clone()),
         policy: &site.policy,
         frames,
         adopt: site.adopt,
