@@ -10,6 +10,7 @@ mod private;
 mod proxy;
 pub mod s3;
 pub mod services;
+mod table_lock;
 mod tampered;
 
 pub use broker::Vhost;
@@ -18,4 +19,5 @@ pub use postgres::Database;
 pub use private::Private;
 pub use proxy::Proxy;
 pub use services::{Service, Services, services};
+pub use table_lock::TableLock;
 pub use tampered::{Tamper, Tampered};

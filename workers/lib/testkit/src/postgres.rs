@@ -4,6 +4,7 @@ use std::process::Command;
 
 use anyhow::{Context, Result, bail};
 
+use crate::TableLock;
 use crate::services;
 
 /// Gone when dropped, whoever is still connected.
@@ -33,6 +34,11 @@ impl Database {
         psql(&self.url, sql)
     }
 
+    /// Nobody writes to the table until the lock is dropped; whoever tries waits within his transaction.
+    pub fn lock(&self, table: &str) -> Result<TableLock> {
+        TableLock::take(client(&self.url)?, table)
+    }
+
     /// Ends every connection to it from the server's side.
     pub fn cut_connections(&self) -> Result<String> {
         let name = &self.name;
@@ -51,19 +57,23 @@ impl Drop for Database {
     }
 }
 
-/// The password goes by the environment: arguments are everybody's to read.
 fn psql(url: &str, sql: &str) -> Result<String> {
-    let (scheme, rest) = url.split_once("://").context("not a database URL")?;
-    let (credentials, place) = rest.rsplit_once('@').context("the database URL names no user")?;
-    let (user, password) = credentials.split_once(':').unwrap_or((credentials, ""));
-    let output = Command::new("psql")
-        .args(["-XAtq", "-v", "ON_ERROR_STOP=1", "-c", sql, &format!("{scheme}://{user}@{place}")])
-        .env("PGPASSWORD", password)
-        .env("PGCONNECT_TIMEOUT", "10")
-        .output()
-        .context("psql cannot be run (Debian: postgresql-client)")?;
+    let output = client(url)?.args(["-c", sql]).output().context("psql cannot be run (Debian: postgresql-client)")?;
     if !output.status.success() {
         bail!("psql: {}", String::from_utf8_lossy(&output.stderr));
     }
     Ok(String::from_utf8_lossy(&output.stdout).trim_end().to_owned())
+}
+
+/// The password goes by the environment: arguments are everybody's to read.
+fn client(url: &str) -> Result<Command> {
+    let (scheme, rest) = url.split_once("://").context("not a database URL")?;
+    let (credentials, place) = rest.rsplit_once('@').context("the database URL names no user")?;
+    let (user, password) = credentials.split_once(':').unwrap_or((credentials, ""));
+    let mut command = Command::new("psql");
+    command
+        .args(["-XAtq", "-v", "ON_ERROR_STOP=1", "-d", &format!("{scheme}://{user}@{place}")])
+        .env("PGPASSWORD", password)
+        .env("PGCONNECT_TIMEOUT", "10");
+    Ok(command)
 }
