@@ -12,7 +12,7 @@ use package::hints::Hints;
 use package::walk::{Tree, walk_keeping};
 use package::{Built, EncodedIndex, Keeps, Watch, header};
 use schemas::definitions::Kept;
-use schemas::{BuildResult, BuildTask, CollectResult, CollectTask, Digest, Fault, NewRevision, PackUse};
+use schemas::{BuildResult, BuildTask, CollectResult, CollectTask, Digest, Fault, IndexRef, NewRevision, PackUse};
 use tokio::task::spawn_blocking;
 use worker::{Context, ProgressHandle};
 
@@ -25,6 +25,8 @@ use crate::{collect, fault, hints_file, patches, previous, upload};
 const WORK_DIR: &str = "/var/lib/tidegate/dist";
 /// Files named in the log that changed without a sign.
 const UNSEEN_NAMED_MAX: usize = 5;
+/// An index with this much content is large.
+const LARGE_INDEX_BYTES: u64 = 16 << 20;
 /// How often counters move from the build to its progress.
 const PROGRESS_EVERY: Duration = Duration::from_millis(250);
 
@@ -39,6 +41,8 @@ pub struct Builder {
     now_ns: fn() -> i64,
     /// Who makes patches of frames; without one, none are made.
     patcher: Option<Patcher>,
+    /// The patch of a large index is made when the indexes are closed, that of another one while it is uploaded.
+    large_index_bytes: u64,
 }
 
 /// How a build ends other than with a result.
@@ -55,7 +59,9 @@ pub enum Ended {
 impl Builder {
     pub fn new(blobs: Arc<dyn Blobs>, work_dir: Option<PathBuf>, threads: usize) -> Builder {
         let now_ns = || SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_nanos() as i64;
-        Builder { blobs, work_dir, machine: hints_file::machine_name(), threads: threads.max(1), now_ns, patcher: None }
+        let (machine, threads) = (hints_file::machine_name(), threads.max(1));
+        let large_index_bytes = LARGE_INDEX_BYTES;
+        Builder { blobs, work_dir, machine, threads, now_ns, patcher: None, large_index_bytes }
     }
 
     /// What this builder was told wins over what the distributor's definition says.
@@ -70,6 +76,11 @@ impl Builder {
 
     pub fn with_patcher(self, patcher: Patcher) -> Builder {
         Builder { patcher: Some(patcher), ..self }
+    }
+
+    /// Indexes with so much content are large; else it is 16 MiB.
+    pub fn with_large_index(self, content_bytes: u64) -> Builder {
+        Builder { large_index_bytes: content_bytes, ..self }
     }
 
     /// Returns when all patches are made, or their making was stopped.
@@ -134,15 +145,15 @@ impl<'a> Run<'a> {
         let unchanged = previous
             .as_ref()
             .is_some_and(|previous| built.is_same_as(&previous.index) && previous.lost.is_subset(&built.new_packs));
+        let totals = built.index.totals();
+        let (files_read, bytes_read) = (built.files_read, built.bytes_read);
         let mut revision = None;
         if !unchanged {
-            revision = Some(self.take(&built, previous, &mut uploaded).await?);
+            revision = Some(self.take(built, previous, &mut uploaded).await?);
         } else if built.files_read > 0 {
             // Where nothing was read either, the hints say what they would say again.
             self.remember(&built).await?;
         }
-        let totals = built.index.totals();
-        let (files_read, bytes_read) = (built.files_read, built.bytes_read);
         Ok(BuildResult {
             revision,
             files: totals.files,
@@ -155,22 +166,43 @@ impl<'a> Run<'a> {
         })
     }
 
-    /// A revision of what was built: its manifest, its hints, and at the same time the patches that are made quickly.
+    /// A revision of what was built: its manifest, its hints, and at the same time the patches that are made quickly. What is not
+    /// made yet then is made later, by the patcher.
     async fn take(
         &self,
-        built: &Arc<Built>,
+        built: Arc<Built>,
         previous: Option<Arc<Previous>>,
         uploaded: &mut Uploaded,
     ) -> Result<NewRevision, Fault> {
+        let (blobs, store) = (&*self.builder.blobs, self.task.store);
+        let base = previous.as_ref().map(|previous| previous.stored.clone());
         let publish = async {
-            let published = self.publish(built, previous.clone(), uploaded).await?;
-            self.remember(built).await?;
-            Ok(published)
+            let index = self.seal(&built).await?;
+            let is_large = index.at.raw_bytes >= self.builder.large_index_bytes;
+            let (beside, later) = if is_large { (None, base) } else { (base, None) };
+            let put = upload::put(blobs, Key::index(store, index.at.digest), index.bytes.clone());
+            let (put, patched) = tokio::join!(put, patches::put_index(blobs, store, beside, index.clone()));
+            uploaded.add(put?);
+            uploaded.add(patched);
+            let revision = self.publish(&built, index.at, uploaded).await?;
+            self.remember(&built).await?;
+            Ok((revision, index, later))
         };
-        let early = async { Ok(self.early(previous.as_ref(), built).await) };
-        let ((revision, stored), early) = tokio::try_join!(publish, early)?;
-        if let Some(previous) = previous {
-            uploaded.add(self.patch(previous, built, stored, early).await);
+        let early = async { Ok(self.early(previous.as_ref(), &built).await) };
+        let ((revision, index, later), early) = tokio::try_join!(publish, early)?;
+        // Nobody needs the indexes open any more.
+        drop(built);
+        let base = previous.map(|previous| (previous.stored.clone(), previous.lost.clone()));
+        let parts = match early {
+            Some(parts) => parts.put(blobs, index.at.digest).await,
+            None => None,
+        };
+        let is_patched = parts.is_some();
+        uploaded.add(parts.unwrap_or_default());
+        uploaded.add(patches::put_index(blobs, store, later, index.clone()).await);
+        if let (Some(base), Some(patcher)) = (base, &self.builder.patcher) {
+            let base = (!is_patched).then_some(base);
+            patcher.take(ToPatch { store, new: index, base, earlier: self.task.earlier.clone() });
         }
         Ok(revision)
     }
@@ -235,25 +267,18 @@ impl<'a> Run<'a> {
         self.progress.set_done(seen.files_done, seen.bytes_done);
     }
 
-    /// Everything that the header names is in storage before the header is.
-    async fn publish(
-        &self,
-        built: &Arc<Built>,
-        previous: Option<Arc<Previous>>,
-        uploaded: &mut Uploaded,
-    ) -> Result<(NewRevision, Stored), Fault> {
-        let (blobs, store) = (&*self.builder.blobs, self.task.store);
+    async fn seal(&self, built: &Arc<Built>) -> Result<Stored, Fault> {
         self.go_on()?;
         self.progress.step("index");
         let of_index = built.clone();
-        let index = spawn_blocking(move || of_index.index.seal()).await.map_err(|error| fault::of_thread(&error))?;
-        let EncodedIndex { at, bytes } = index;
-        let bytes = Bytes::from(bytes);
-        let put = upload::put(blobs, Key::index(store, at.digest), bytes.clone());
-        let stored = Stored { at, bytes };
-        let (put, patched) = tokio::join!(put, patches::put_index(blobs, store, previous, stored.clone()));
-        uploaded.add(put?);
-        uploaded.add(patched);
+        let sealed = spawn_blocking(move || of_index.index.seal()).await.map_err(|error| fault::of_thread(&error))?;
+        let EncodedIndex { at, bytes } = sealed;
+        Ok(Stored { at, bytes: Bytes::from(bytes) })
+    }
+
+    /// Everything that the header names is in storage before the header is.
+    async fn publish(&self, built: &Built, at: IndexRef, uploaded: &mut Uploaded) -> Result<NewRevision, Fault> {
+        let (blobs, store) = (&*self.builder.blobs, self.task.store);
         self.go_on()?;
         self.progress.step("header");
         let head = header::header_of(store, self.task.number, self.task.of_type, &built.index, at);
@@ -265,7 +290,7 @@ impl<'a> Run<'a> {
             bytes: pack.bytes,
             new: built.new_packs.contains(&pack.digest),
         };
-        let revision = NewRevision {
+        Ok(NewRevision {
             number: head.number,
             header: digest,
             header_bytes,
@@ -277,8 +302,7 @@ impl<'a> Run<'a> {
             bytes: head.bytes,
             stored_bytes: head.packs.iter().map(|pack| pack.bytes).sum(),
             packs: head.packs.iter().map(pack_use).collect(),
-        };
-        Ok((revision, stored))
+        })
     }
 
     /// Patches of frames against the last revision, if they are made quickly.
@@ -286,20 +310,6 @@ impl<'a> Run<'a> {
         self.builder.patcher.as_ref().filter(|patcher| !patcher.is_stopped())?;
         let pair = Pair { store: self.task.store, base: previous?.clone(), new: built.index.clone() };
         patches::early(&*self.builder.blobs, pair).await
-    }
-
-    /// What is not made yet is made later, by somebody else.
-    async fn patch(&self, previous: Arc<Previous>, built: &Built, stored: Stored, early: Option<Parts>) -> Uploaded {
-        let uploaded = match early {
-            Some(parts) => parts.put(&*self.builder.blobs, stored.at.digest).await,
-            None => None,
-        };
-        let is_patched = uploaded.is_some();
-        if let Some(patcher) = &self.builder.patcher {
-            let (store, earlier, new) = (self.task.store, self.task.earlier.clone(), built.index.clone());
-            patcher.take(ToPatch { store, previous, is_patched, earlier, new, stored });
-        }
-        uploaded.unwrap_or_default()
     }
 
     /// Files that a build which trusts its hints would have taken for unchanged; the first of them are named in the log.

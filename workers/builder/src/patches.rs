@@ -21,7 +21,7 @@ use crate::previous::{Previous, load_earlier};
 use crate::read_back::{ReadBackError, Wanted, read_back};
 use crate::upload::{self, Uploaded};
 
-/// Revisions that wait for their patches, with their indexes in memory; further ones get none.
+/// Revisions that wait for their patches, with their stored indexes in memory; further ones get none.
 const WAITING_MAX: usize = 2;
 /// Bytes read back from storage for one revision; regions beyond that get no patch.
 const READ_BYTES_MAX: u64 = 1 << 30;
@@ -31,19 +31,14 @@ const EARLY_TIME_MAX: Duration = Duration::from_secs(3);
 /// Regions at a time: one is read back while another is compared.
 const REGIONS_AT_A_TIME: usize = 2;
 
-/// The patch that gives the new index from the previous one, if it is smaller. It takes a fraction of the time that the
+/// The patch that gives the new index from an earlier one, if it is smaller. It takes a fraction of the time that the
 /// index's upload takes.
-pub(crate) async fn put_index(
-    blobs: &dyn Blobs,
-    store: StoreId,
-    previous: Option<Arc<Previous>>,
-    Stored { at, bytes: stored }: Stored,
-) -> Uploaded {
-    let Some(previous) = previous else { return Uploaded::default() };
-    let name = PatchName::index(previous.digest, at.digest);
+pub(crate) async fn put_index(blobs: &dyn Blobs, store: StoreId, base: Option<Stored>, new: Stored) -> Uploaded {
+    let Some(base) = base else { return Uploaded::default() };
+    let name = PatchName::index(base.at.digest, new.at.digest);
     let make = move || {
-        let (base, new) = (IndexContent::of(&previous.stored).ok()?, IndexContent::of(&stored).ok()?);
-        make_index(&name, &base, &new, at.bytes)
+        let (base, content) = (IndexContent::of(&base.bytes).ok()?, IndexContent::of(&new.bytes).ok()?);
+        make_index(&name, &base, &content, new.at.bytes)
     };
     match spawn_blocking(make).await {
         Ok(Some(patch)) => put(blobs, store, &name, patch).await.unwrap_or_default(),
@@ -72,15 +67,21 @@ pub(crate) struct Stored {
     pub bytes: Bytes,
 }
 
-/// A revision in storage, and those before it that get patches to it. The index's patch against `previous` is there.
+impl Stored {
+    async fn open(&self) -> Result<Arc<Index>, ReadBackError> {
+        let own = self.clone();
+        Ok(Arc::new(spawn_blocking(move || Index::open(&own.bytes, &own.at)).await??))
+    }
+}
+
+/// A revision in storage, and those before it that get patches to it. It waits with closed indexes.
 pub(crate) struct ToPatch {
     pub store: StoreId,
-    pub previous: Arc<Previous>,
-    /// Its patches against `previous` are there too.
-    pub is_patched: bool,
+    pub new: Stored,
+    /// The one that it was built on, with the packs of it that are lost, unless all patches against it are there. That of the
+    /// index is made by the build.
+    pub base: Option<(Stored, HashSet<Digest>)>,
     pub earlier: Vec<RevisionRef>,
-    pub new: Arc<Index>,
-    pub stored: Stored,
 }
 
 /// Two revisions of a distribution, the packs of both in storage.
@@ -138,19 +139,22 @@ pub(crate) async fn early(blobs: &dyn Blobs, pair: Pair) -> Option<Parts> {
 
 impl ToPatch {
     async fn put(&self, blobs: &dyn Blobs) -> Result<(), ReadBackError> {
-        if !self.is_patched {
-            put_frames(blobs, &self.with(self.previous.clone()), self.stored.at.digest).await?;
+        let earlier = &self.earlier[..self.earlier.len().min(PATCHED_REVISIONS_MAX as usize - 1)];
+        if self.base.is_none() && earlier.is_empty() {
+            return Ok(());
         }
-        for &earlier in self.earlier.iter().take(PATCHED_REVISIONS_MAX as usize - 1) {
-            let Some(base) = load_earlier(blobs, self.store, earlier).await.map(Arc::new) else { continue };
-            put_index(blobs, self.store, Some(base.clone()), self.stored.clone()).await;
-            put_frames(blobs, &self.with(base), self.stored.at.digest).await?;
+        let new = self.new.open().await?;
+        let pair = |base| Pair { store: self.store, base: Arc::new(base), new: new.clone() };
+        if let Some((stored, lost)) = &self.base {
+            let base = Previous { index: stored.open().await?, stored: stored.clone(), lost: lost.clone() };
+            put_frames(blobs, &pair(base), self.new.at.digest).await?;
+        }
+        for &earlier in earlier {
+            let Some(base) = load_earlier(blobs, self.store, earlier).await else { continue };
+            put_index(blobs, self.store, Some(base.stored.clone()), self.new.clone()).await;
+            put_frames(blobs, &pair(base), self.new.at.digest).await?;
         }
         Ok(())
-    }
-
-    fn with(&self, base: Arc<Previous>) -> Pair {
-        Pair { store: self.store, base, new: self.new.clone() }
     }
 }
 
@@ -227,7 +231,7 @@ async fn put_part(
     if count == 1 && writer.is_empty() {
         return Some(Uploaded::default());
     }
-    let name = PatchName::frames(pair.base.digest, new, part);
+    let name = PatchName::frames(pair.base.stored.at.digest, new, part);
     put(blobs, pair.store, &name, writer.finish(&name, count)).await
 }
 

@@ -10,13 +10,12 @@ use package::limits::{HEADER_BYTES_MAX, INDEX_BYTES_MAX};
 use package::{FormatError, Index, header};
 use schemas::{BuildTask, Digest, Fault, Header, RevisionRef, StoreId};
 
+use crate::patches::Stored;
 use crate::{fault, lost};
 
 pub(crate) struct Previous {
     pub index: Arc<Index>,
-    /// Of the index as it is stored, and these bytes.
-    pub digest: Digest,
-    pub stored: Bytes,
+    pub stored: Stored,
     /// Its packs that storage has no more. Looked for only of the revision that a build stands on.
     pub lost: HashSet<Digest>,
 }
@@ -93,7 +92,8 @@ async fn try_load(blobs: &dyn Blobs, store: StoreId, previous: RevisionRef) -> R
 async fn open_index(header: Header, stored: Bytes) -> Result<Previous, Unread> {
     let open = move || {
         let index = Arc::new(header::open_index(&header, &stored)?);
-        Ok(Previous { index, digest: header.index.digest, stored, lost: HashSet::new() })
+        let stored = Stored { at: header.index, bytes: stored };
+        Ok(Previous { index, stored, lost: HashSet::new() })
     };
     let opened = tokio::task::spawn_blocking(open).await;
     opened.map_err(|error| Unread::Thread(fault::of_thread(&error)))?.map_err(Unread::Format)

@@ -276,6 +276,21 @@ async fn a_new_index_leaves_a_patch_against_the_one_before_it_before_its_header(
 }
 
 #[tokio::test]
+async fn the_patch_of_a_large_index_is_there_when_its_build_ends_too() {
+    let place = Place::new();
+    let first = first_of_two(&place).await;
+    edit(&place);
+    let builder = place.builder().with_large_index(0);
+    let second = builder.build(&place.task(2, Some(reference(&first))), &Context::detached()).await.unwrap();
+    let (base, new) = (index_ref(&place, &first).await.digest, index_ref(&place, &second).await.digest);
+    let key = Key::patch(place.store, PatchName::index(base, new).digest());
+    assert!(place.blobs.size(&key).await.unwrap().is_some());
+    let kinds = place.kinds_put();
+    let last_of = |kind| kinds.iter().rposition(|put| *put == kind);
+    assert!(last_of(ObjectKind::Patch) > last_of(ObjectKind::Header), "{kinds:?}");
+}
+
+#[tokio::test]
 async fn patches_of_a_small_change_are_there_when_its_build_ends_and_give_the_frames_that_it_stored() {
     let place = Place::new();
     let first = first_of_two(&place).await;
