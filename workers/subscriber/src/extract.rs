@@ -165,6 +165,8 @@ struct Extraction {
     target: PathBuf,
     state_dir: PathBuf,
     index: Arc<Index>,
+    /// Of the index as it is stored.
+    index_digest: Digest,
     store: Arc<Store>,
     floor: u64,
 }
@@ -176,6 +178,7 @@ impl Extraction {
             target: target.to_owned(),
             state_dir: target::state_dir(&site.work_dir, task.store, target),
             index: manifest.index.clone(),
+            index_digest: manifest.header.index.digest,
             store: site.depot.store.clone(),
             floor: site.depot.floor.bytes(),
         }
@@ -188,7 +191,7 @@ impl Extraction {
         observe: &(dyn Fn(Step) -> std::io::Result<()> + Sync),
         way: fn(&Install) -> Result<T, TreeError>,
     ) -> Result<T, TreeError> {
-        let frames = StoreFrames { store: &self.store, id: self.task.store, index: &self.index };
+        let frames = self.frames();
         way(&Install {
             target: &self.target,
             state_dir: &self.state_dir,
@@ -204,6 +207,11 @@ impl Extraction {
             progress,
             observe,
         })
+    }
+
+    fn frames(&self) -> StoreFrames<'_> {
+        let (store, id) = (&*self.store, self.task.store);
+        StoreFrames { store, id, index: &self.index, index_digest: self.index_digest }
     }
 
     fn policy(&self) -> Policy {
@@ -225,6 +233,7 @@ struct StoreFrames<'a> {
     store: &'a Store,
     id: StoreId,
     index: &'a Index,
+    index_digest: Digest,
 }
 
 impl Frames for StoreFrames<'_> {
@@ -239,6 +248,11 @@ impl Frames for StoreFrames<'_> {
         // Its digest was looked at a moment ago, by the store.
         let raw = package::open_frame(frame, &stored).map_err(|e| FrameFault::Corrupt(e.to_string()))?;
         Ok(Arc::new(raw))
+    }
+
+    fn index(&self) -> Option<Vec<u8>> {
+        // The store looks at the digest.
+        self.store.index(self.id, self.index_digest).ok()?.map(Vec::from)
     }
 }
 

@@ -1,6 +1,7 @@
 //! Frames: chunks compressed together, each checked by the digest of its stored bytes. It knows no pack and no file.
 
 use schemas::Digest;
+use zstd::zstd_safe::WriteBuf;
 
 use crate::error::FormatError;
 use crate::index::Frame;
@@ -115,7 +116,7 @@ thread_local! {
 }
 
 /// Into `raw`, which has room for `raw_bytes`; never writes more than its capacity.
-pub(crate) fn decompress_exactly(stored: &[u8], raw: &mut Vec<u8>, raw_bytes: usize) -> Result<(), String> {
+pub(crate) fn decompress_exactly(stored: &[u8], raw: &mut impl WriteBuf, raw_bytes: usize) -> Result<(), String> {
     let found = DECODER
         .with(|decoder| decoder.borrow_mut().decompress_to_buffer(stored, raw))
         .map_err(|error| error.to_string())?;

@@ -2,8 +2,11 @@
 //! trusts nothing: what it returns keeps every promise of `Index`, or it is an error.
 
 use std::collections::HashSet;
+use std::io;
 
 use schemas::{Digest, IndexRef, PackRef};
+use zstd::bulk::Compressor;
+use zstd::zstd_safe::compress_bound;
 
 use crate::error::FormatError;
 use crate::extras::Extras;
@@ -94,8 +97,9 @@ impl Index {
 
 /// An index uncompressed, with the magic and the version that it is stored with before it.
 pub(crate) fn content(bytes: &[u8]) -> Result<Vec<u8>, FormatError> {
-    let body = decompress(bytes)?;
-    Ok([&bytes[..CONTENT_HEAD_BYTES], &body].concat())
+    let mut content = Vec::new();
+    decompress_into(bytes, CONTENT_HEAD_BYTES, &mut content)?;
+    Ok(content)
 }
 
 /// What `content` was made of, if this version compresses as the one that stored it: only the digest says so.
@@ -117,15 +121,26 @@ pub(crate) fn tables(content: &[u8]) -> Result<Tables, FormatError> {
 }
 
 fn store_body(head: &[u8], body: &[u8]) -> EncodedIndex {
-    let mut bytes = Vec::with_capacity(HEAD_BYTES + body.len() / 2);
+    let mut bytes = Vec::with_capacity(HEAD_BYTES + compress_bound(body.len()));
     bytes.extend_from_slice(head);
     bytes.extend_from_slice(&(body.len() as u64).to_le_bytes());
-    bytes.extend_from_slice(&zstd::bulk::compress(body, LEVEL).expect("memory for compressing"));
+    let mut rest = io::Cursor::new(&mut bytes);
+    rest.set_position(HEAD_BYTES as u64);
+    let compressed = Compressor::new(LEVEL).and_then(|mut zstd| zstd.compress_to_buffer(body, &mut rest));
+    compressed.expect("memory for compressing");
+    bytes.shrink_to_fit();
     let at = IndexRef { digest: Digest::of(&bytes), bytes: bytes.len() as u64, raw_bytes: body.len() as u64 };
     EncodedIndex { at, bytes }
 }
 
 fn decompress(bytes: &[u8]) -> Result<Vec<u8>, FormatError> {
+    let mut body = Vec::new();
+    decompress_into(bytes, 0, &mut body)?;
+    Ok(body)
+}
+
+/// After so many of its own first bytes.
+fn decompress_into(bytes: &[u8], first_bytes: usize, out: &mut Vec<u8>) -> Result<(), FormatError> {
     refuse_above(WHAT, bytes.len() as u64, INDEX_BYTES_MAX)?;
     let Some((head, stored)) = bytes.split_at_checked(HEAD_BYTES) else {
         return Err(FormatError::damaged(WHAT, "it ends too early"));
@@ -140,9 +155,11 @@ fn decompress(bytes: &[u8]) -> Result<Vec<u8>, FormatError> {
     let raw_bytes = u64::from_le_bytes(head[8..].try_into().expect("eight bytes"));
     refuse_above("the index's content", raw_bytes, INDEX_RAW_BYTES_MAX)?;
     refuse_above("the index's content", raw_bytes, stored.len() as u64 * ZSTD_RATIO_MAX)?;
-    let mut body = Vec::with_capacity(raw_bytes as usize);
-    decompress_exactly(stored, &mut body, raw_bytes as usize).map_err(|reason| FormatError::damaged(WHAT, reason))?;
-    Ok(body)
+    out.reserve_exact(first_bytes + raw_bytes as usize);
+    out.extend_from_slice(&bytes[..first_bytes]);
+    let mut rest = io::Cursor::new(out);
+    rest.set_position(first_bytes as u64);
+    decompress_exactly(stored, &mut rest, raw_bytes as usize).map_err(|reason| FormatError::damaged(WHAT, reason))
 }
 
 fn write_body(index: &Index) -> Vec<u8> {

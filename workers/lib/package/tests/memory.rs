@@ -93,9 +93,9 @@ fn a_large_tree_takes_some_hundred_bytes_for_each_of_its_files() {
         ("opening an index", 225),
         ("a first build", 300),
         ("a second build", 215),
-        ("a first extraction", 280),
+        ("a first extraction", 225),
         ("a standby tree", 330),
-        ("a second extraction", 515),
+        ("a second extraction", 425),
     ];
     let found = few.iter().zip(many).map(|(few, many)| (many - few) / (MANY - FEW));
     let lines: Vec<String> =

@@ -91,8 +91,7 @@ struct Workshop {
 impl Workshop {
     /// The frames that are in the store now, and how many parts there are. A region that fails costs its frames only.
     fn make(&self, base: &IndexRef, name: &PatchName, object: &Bytes) -> Result<(HashSet<u32>, u32), Unusable> {
-        let stored = self.depot.store.index(self.id, base.digest)?.ok_or(Unusable::BaseGone)?;
-        let tables = IndexContent::of(&stored)?.tables()?;
+        let tables = self.tables(base)?;
         let patch = FramesPatch::open(name, object, &tables.chunks, &self.index)?;
         let of_use = |region: &Region| region.frames.iter().any(|frame| self.wanted.contains(frame));
         let regions: Vec<usize> = (0..patch.regions.len()).filter(|&at| of_use(&patch.regions[at].0)).collect();
@@ -114,6 +113,14 @@ impl Workshop {
             threads.into_iter().flat_map(|thread| thread.join().unwrap_or_default()).collect()
         });
         Ok((made, patch.parts))
+    }
+
+    /// Of the base, which has its tree in memory no longer than it is read.
+    fn tables(&self, base: &IndexRef) -> Result<Tables, Unusable> {
+        let stored = self.depot.store.index(self.id, base.digest)?.ok_or(Unusable::BaseGone)?;
+        let content = IndexContent::of(&stored)?;
+        drop(stored);
+        Ok(content.tables()?)
     }
 
     fn region(

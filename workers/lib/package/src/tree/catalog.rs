@@ -11,6 +11,7 @@ use crate::extras::same_owner_and_attributes;
 use crate::index::Index;
 
 use super::error::TreeError;
+use super::install::Install;
 use super::node::Stamp;
 use super::records::Records;
 
@@ -55,14 +56,14 @@ impl Catalog {
 pub(super) fn store(
     records: &Records,
     (index_kind, stamps_kind): (&str, &str),
-    header: &Digest,
-    index: &Index,
+    install: &Install,
     stamps: &[Stamp],
     serial: u64,
 ) -> Result<CatalogRef, TreeError> {
-    let name = index_name(index_kind, header);
+    let name = index_name(index_kind, &install.revision.header);
     if !records.has(&name) {
-        records.write(&name, &sealed(index.encode()))?;
+        let bytes = install.frames.index().unwrap_or_else(|| install.index.encode());
+        records.write(&name, &sealed(bytes))?;
     }
     Ok(CatalogRef { index: name, stamps: store_stamps(records, stamps_kind, stamps, serial)? })
 }

@@ -6,9 +6,15 @@ use std::sync::{Arc, Mutex, OnceLock};
 /// Decoded frames kept at once, in bytes: a frame is used by many small files, and by two writers.
 pub const FRAME_CACHE_BYTES_MAX: usize = 32 << 20;
 
-/// Gives a frame's raw (uncompressed) content, verified. `frame` is a position in the index's `frames`.
 pub trait Frames: Sync {
+    /// A frame's raw (uncompressed) content, verified. `frame` is a position in the index's `frames`.
     fn frame(&self, frame: u32) -> Result<Arc<Vec<u8>>, FrameFault>;
+
+    /// The index that names them as it is stored, verified, if it is at hand: to write it down anew takes time, and as much memory
+    /// as the index itself.
+    fn index(&self) -> Option<Vec<u8>> {
+        None
+    }
 }
 
 #[derive(Debug, Clone, thiserror::Error)]

@@ -51,8 +51,8 @@ fn mirrored(install: &Install) -> Result<Installed, TreeError> {
     }
     work.admit_target()?;
     let standby = work.prepare_standby()?;
-    let (staged, known) = work.stage(&standby)?;
-    work.make_durable(&standby, staged, known)?;
+    let (staged, changed) = work.stage(&standby)?;
+    work.make_durable(&standby, &staged, changed)?;
     work.swap()?;
     work.commit()
 }
@@ -70,8 +70,8 @@ pub fn prepare(install: &Install) -> Result<bool, TreeError> {
         return Ok(false);
     }
     let standby = work.prepare_standby()?;
-    let (staged, known) = work.stage(&standby)?;
-    work.make_durable(&standby, staged, known)?;
+    let (staged, changed) = work.stage(&standby)?;
+    work.make_durable(&standby, &staged, changed)?;
     work.put_by(&standby)?;
     Ok(true)
 }
@@ -162,12 +162,6 @@ struct Mirror<'a> {
     live: Option<Arc<Catalog>>,
     /// Of an installation that a crash had cut off between the swap and its record.
     finished: Option<Installed>,
-}
-
-/// What staging started from.
-struct Origin {
-    changed: bool,
-    live_stamps: Option<Vec<Stamp>>,
 }
 
 impl<'a> Mirror<'a> {
@@ -289,7 +283,8 @@ impl<'a> Mirror<'a> {
         }
     }
 
-    fn stage(&mut self, standby: &Root) -> Result<(Staged, Origin), TreeError> {
+    /// And whether anything had to be changed.
+    fn stage(&mut self, standby: &Root) -> Result<(Staged, bool), TreeError> {
         let (index, root) = (self.install.index, standby.directory.as_fd());
         let wanted = catalog::index_name(INDEX_KIND, &self.install.revision.header);
         let there = named(self.state.live.as_ref(), self.live.as_ref()).into_iter();
@@ -311,8 +306,7 @@ impl<'a> Mirror<'a> {
         let (wants, layout) = (self.wants, self.layout);
         let stage = Stage { install: self.install, wants, layout, plan: &plan, root, live, source };
         let staged = if changed { stage.run()? } else { stage.keep() };
-        let live_stamps = self.live_stamps(&staged);
-        Ok((staged, Origin { changed, live_stamps }))
+        Ok((staged, changed))
     }
 
     /// While it is being changed, the standby tree is no revision.
@@ -357,22 +351,21 @@ impl<'a> Mirror<'a> {
     }
 
     /// From here on a power cut leaves the staged tree whole, and a record that says so.
-    fn make_durable(&mut self, standby: &Root, staged: Staged, origin: Origin) -> Result<(), TreeError> {
+    fn make_durable(&mut self, standby: &Root, staged: &Staged, changed: bool) -> Result<(), TreeError> {
         self.install.go_on()?;
         self.install.step(Step::Sync)?;
-        if origin.changed {
+        if changed {
             // The descriptor was opened before the first write, so that it learns of every failed one since.
             calls::syncfs(&standby.directory)
                 .map_err(|errno| TreeError::of("sync", self.place.shown.clone(), errno))?;
         }
         self.state.serial += 2;
         let (install, serial) = (self.install, self.state.serial);
-        let (kinds, header) = ((INDEX_KIND, STAMPS_KIND), &install.revision.header);
-        let catalog = catalog::store(&self.records, kinds, header, install.index, &staged.stamps, serial)?;
+        let catalog = catalog::store(&self.records, (INDEX_KIND, STAMPS_KIND), install, &staged.stamps, serial)?;
         let tree =
             Tree { node: standby.node, revision: Some(install.revision), catalog: Some(catalog), foreign: false };
-        let aside = self.aside(origin.live_stamps, serial + 1)?;
-        let result = self.result(&staged);
+        let aside = self.aside(self.live_stamps(staged), serial + 1)?;
+        let result = self.result(staged);
         self.state.pending = Some(Pending { tree, aside, result });
         self.state.save(&self.records)
     }

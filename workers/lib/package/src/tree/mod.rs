@@ -25,6 +25,7 @@ mod crew;
 mod dircache;
 mod dress;
 mod drift;
+mod early_sync;
 mod error;
 mod extras;
 mod folding;

@@ -18,6 +18,7 @@ use super::content::Source;
 use super::crew;
 use super::dircache::DirCache;
 use super::dress::dress;
+use super::early_sync;
 use super::error::TreeError;
 use super::hard_links::Joiner;
 use super::install::{Install, Step};
@@ -204,7 +205,9 @@ impl Stage<'_> {
 
     fn write_files(&self) -> Result<Staged, TreeError> {
         let turns = turns::of(self.index(), self.plan);
-        let writers = crew::share(turns.len(), || Writer::new(self), |writer, at| writer.turn(&turns[at]))?;
+        let writers = early_sync::beside(self.root, &self.install.progress.bytes, || {
+            crew::share(turns.len(), || Writer::new(self), |writer, at| writer.turn(&turns[at]))
+        })?;
         let (mut staged, mut locked) = (self.keep(), Tally::default());
         for mut writer in writers {
             locked.join(&mut writer.locked)?;

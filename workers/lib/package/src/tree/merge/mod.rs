@@ -341,8 +341,7 @@ impl<'a> Merge<'a> {
         self.ground.state.serial += 1;
         let serial = self.ground.state.serial;
         let kinds = (INDEX_KIND, STAMPS_KIND);
-        let catalog =
-            catalog::store(&self.ground.records, kinds, &install.revision.header, install.index, &stamps, serial)?;
+        let catalog = catalog::store(&self.ground.records, kinds, install, &stamps, serial)?;
         self.ground.state.catalog = Some(catalog);
         self.ground.state.revision = Some(install.revision);
         self.ground.state.journal.clear();
