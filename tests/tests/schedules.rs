@@ -192,6 +192,8 @@ fn a_start_is_an_event_of_the_control_side_and_of_each_subscriber_once() {
     let folder = folder();
     tree::make(&folder.path().join("source"), FILES, 1);
     let mut up = Up::start(folder.path());
+    // All roles run; the first turn of the scheduler, which is the start, may be yet to come.
+    up.process.await_text("the control side has started", 1, PATIENCE);
     let startup = "{ event: startup }";
     apply(&up.cli, folder.path(), &fleet(folder.path(), startup, "immediately", startup, "{ event: shutdown }"));
     // What runs already has not started since; the sites of this fleet are new, and start now.

@@ -96,7 +96,8 @@ impl Leader {
         let Some(term) = self.term.clone() else { return Ok(()) };
         self.settle(tools, &term).await?;
         if self.starts {
-            tools.records.control_side(&term, OwnEvent::Startup).await?;
+            let due = tools.records.control_side(&term, OwnEvent::Startup).await?;
+            tracing::info!(due, "the control side has started");
             self.starts = false;
         }
         worker::step::mark("tick");
