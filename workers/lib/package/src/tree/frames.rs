@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, OnceLock};
 /// Decoded frames kept at once, in bytes: a frame is used by many small files, and by two writers.
 pub const FRAME_CACHE_BYTES_MAX: usize = 32 << 20;
 
+/// What an installation fills files with, and reads nothing else from.
 pub trait Frames: Sync {
     /// A frame's raw (uncompressed) content, verified. `frame` is a position in the index's `frames`.
     fn frame(&self, frame: u32) -> Result<Arc<Vec<u8>>, FrameFault>;

@@ -12,6 +12,7 @@ mod large;
 mod locked;
 mod merge;
 mod mirror;
+mod recorded;
 mod round_trip;
 mod sequence;
 mod support;
